@@ -1,0 +1,208 @@
+"""What a user declares: a search index beside a table, its embeddings and their models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pgsearch import names
+from pgsearch.definition import Chunking, IndexDefinition, TextColumn, TypedColumn
+from pgsearch.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column, Table
+
+__all__ = ["Chunking", "Embedding", "Model", "SearchIndex", "declared_on"]
+
+#: HNSW takes `vector` columns of up to this many dimensions.
+MAX_DIMENSIONS = 2000
+
+_INFO_KEY = "pgsearch"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What makes vectors, pinned.
+
+    Args:
+        name: A name on the Hugging Face hub, or the path of a local folder.
+        dimensions: Length of its vectors, 1 to 2000.
+        revision: The hub commit; a hub model must have one, a local folder has none.
+        provider: Which Embedder loads it; see `pgsearch.models`.
+        query_prompt: Text put in front of a query.
+        document_prompt: Text put in front of a chunk.
+        normalize: Whether vectors are scaled to length 1.
+    """
+
+    name: str
+    _: KW_ONLY
+    dimensions: int
+    revision: str | None = None
+    provider: str = "sentence-transformers"
+    query_prompt: str = ""
+    document_prompt: str = ""
+    normalize: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise DeclarationError(
+                "A model has an empty name.",
+                hint="Write Model('sentence-transformers/all-MiniLM-L6-v2', …).",
+            )
+        if not 1 <= self.dimensions <= MAX_DIMENSIONS:
+            raise DeclarationError(
+                f"Model {self.name!r}: dimensions={self.dimensions} is outside 1 to "
+                f"{MAX_DIMENSIONS}, which is what an HNSW index takes.",
+                hint="Write the length of the model's vectors; truncate longer ones.",
+            )
+        needs_revision = self.provider == "sentence-transformers" and not self.is_local
+        if needs_revision and not self.revision:
+            raise DeclarationError(
+                f"Model {self.name!r} has no revision: a hub model can change under its name.",
+                hint=f"Write Model({self.name!r}, revision='<commit on the hub>', …).",
+            )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the name is the path of a folder: it starts with `/`, `.` or `~`."""
+        return self.name.startswith(("/", ".", "~"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the model as the registry keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Model:
+        """Read what `to_json` wrote."""
+        return cls(**value)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One model version inside a search index: a column with its HNSW index.
+
+    Args:
+        name: A lower-case word such as `minilm_v1`; the column is `embedding_minilm_v1`.
+        model: The model that fills it.
+        m: HNSW: neighbours per node, 2 to 100.
+        ef_construction: HNSW: candidates looked at for each node, 4 to 1000, at least 2 m.
+    """
+
+    name: str
+    model: Model
+    _: KW_ONLY
+    m: int = 16
+    ef_construction: int = 64
+
+    def __post_init__(self) -> None:
+        names.check_embedding_name(self.name)
+        if not 2 <= self.m <= 100 or not max(4, 2 * self.m) <= self.ef_construction <= 1000:
+            raise DeclarationError(
+                f"Embedding {self.name!r}: m={self.m}, ef_construction={self.ef_construction} "
+                "is not what HNSW takes: m from 2 to 100, ef_construction from 2 m to 1000.",
+                hint="Leave both out for pgvector's defaults, 16 and 64.",
+            )
+
+
+@dataclass(frozen=True)
+class SearchIndex:
+    """A search index over one table, declared beside it.
+
+    Declaring it notes it on the table, so that `search(Article, …)` finds it.
+
+    Args:
+        name: Name of the search index; the search function is called so.
+        table: The SQLAlchemy table, as in `Article.__table__`.
+        text: Text columns with their tsvector weights, as in {"title": "A", "body": "B"}.
+        language: Text search configuration.
+        filters: Columns that the search function takes as named parameters.
+        chunking: How text is cut into passages.
+        embeddings: The model versions.
+        active: Name of the embedding that answers queries; the only one needs no naming.
+
+    Raises:
+        DeclarationError: The declaration cannot work; its hint says what to write instead.
+    """
+
+    name: str
+    table: Table
+    _: KW_ONLY
+    text: Mapping[str, str]
+    language: str = "english"
+    filters: Sequence[str] = ()
+    chunking: Chunking = field(default_factory=Chunking)
+    embeddings: Sequence[Embedding] = ()
+    active: str | None = None
+
+    def __post_init__(self) -> None:
+        definition = self.definition()
+        self._check_embeddings(definition.names)
+        declared = self.table.info.setdefault(_INFO_KEY, {})
+        declared[self.name] = self
+
+    def _check_embeddings(self, derived: names.IndexNames) -> None:
+        declared = [embedding.name for embedding in self.embeddings]
+        for name in declared:
+            derived.embedding_column(name)
+            derived.hnsw_index(name)
+            if declared.count(name) > 1:
+                raise DeclarationError(
+                    f"Search index {self.name!r} declares the embedding {name!r} twice.",
+                    hint="Give each model version its own name, as in 'minilm_v1', 'bge_v1'.",
+                )
+        if self.active is not None and self.active not in declared:
+            raise DeclarationError(
+                f"Search index {self.name!r}: active={self.active!r} is not one of its "
+                f"embeddings ({', '.join(declared) or 'it has none'}).",
+                hint="Name one of them, or add an Embedding of that name.",
+            )
+
+    def _column(self, name: str, what: str) -> Column[Any]:
+        for column in self.table.columns:
+            if column.name == name:
+                return column
+        raise DeclarationError(
+            f"Search index {self.name!r}: table {self.table.name!r} has no column {name!r} "
+            f"to use as {what}.",
+            hint="It has " + ", ".join(repr(c.name) for c in self.table.columns) + ".",
+        )
+
+    def definition(self, default_schema: str = "public") -> IndexDefinition:
+        """Return the declaration written out in full, with the types of its columns.
+
+        Args:
+            default_schema: The schema of a table that names none.
+        """
+        from sqlalchemy.dialects import postgresql
+
+        dialect = postgresql.dialect()
+
+        def typed(column: Column[Any]) -> TypedColumn:
+            return TypedColumn(column.name, column.type.compile(dialect).lower())
+
+        return IndexDefinition(
+            name=self.name,
+            schema=self.table.schema or default_schema,
+            table=self.table.name,
+            key=tuple(typed(column) for column in self.table.primary_key.columns),
+            text=tuple(
+                TextColumn(self._column(name, "text").name, weight)
+                for name, weight in self.text.items()
+            ),
+            language=self.language,
+            filters=tuple(typed(self._column(name, "a filter")) for name in self.filters),
+            chunking=self.chunking,
+        )
+
+    @property
+    def active_embedding(self) -> Embedding | None:
+        """The embedding that answers queries: the one named active, or the only one."""
+        if self.active is None:
+            return self.embeddings[0] if len(self.embeddings) == 1 else None
+        return next(e for e in self.embeddings if e.name == self.active)
+
+
+def declared_on(table: Table) -> dict[str, SearchIndex]:
+    """Return the search indexes declared on a table, by name."""
+    return dict(table.info.get(_INFO_KEY, {}))

@@ -1,0 +1,150 @@
+"""Every database name, derived in one place from the name of a search index.
+
+PostgreSQL cuts identifiers at 63 bytes without an error, which would let two
+objects collide; `check` refuses such names when they are declared.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pgsearch.errors import DeclarationError
+
+MAX_BYTES = 63
+
+#: Columns that companion tables and results use; a key column must not be called so.
+RESERVED_COLUMNS = frozenset(
+    {
+        "attempts", "claimed_by", "content", "content_hash", "enqueued_at", "failed_at",
+        "generation", "keyword_rank", "keyword_score", "last_error", "leased_until", "length",
+        "not_before", "ordinal", "passage", "queue_id", "score", "similarity", "stale",
+        "truncated", "tsv", "vector_rank",
+    }
+)  # fmt: skip
+
+#: Parameters of every search function; a filter column must not be called so.
+RESERVED_PARAMETERS = frozenset({"query", "vector", "k", "mode", "embedding"})
+
+_EMBEDDING_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def check(name: str, what: str) -> str:
+    """Return `name` if PostgreSQL can hold it unchanged, else raise DeclarationError."""
+    if not name:
+        raise DeclarationError(f"The {what} has an empty name.", hint="Give it a name.")
+    if "\x00" in name:
+        raise DeclarationError(f"The {what} {name!r} holds a NUL character.", hint="Remove it.")
+    size = len(name.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        raise DeclarationError(
+            f"The {what} {name!r} is {size} bytes long; PostgreSQL keeps {MAX_BYTES}.",
+            hint=f"Shorten it by {size - MAX_BYTES} bytes or more.",
+        )
+    return name
+
+
+def check_embedding_name(name: str) -> str:
+    """Return `name` if it can name an embedding: a lower-case word, as in `minilm_v1`."""
+    if not _EMBEDDING_NAME.fullmatch(name):
+        raise DeclarationError(
+            f"The embedding name {name!r} is not a lower-case word.",
+            hint="Use letters, digits and underscores, a letter first, as in 'minilm_v1'.",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class IndexNames:
+    """The database objects of one search index; all lie in the source table's schema."""
+
+    index: str
+
+    @property
+    def document(self) -> str:
+        """Table: one row per source row, with its tsvector."""
+        return f"{self.index}_document"
+
+    @property
+    def chunk(self) -> str:
+        """Table: the passages and their embedding columns."""
+        return f"{self.index}_chunk"
+
+    @property
+    def queue(self) -> str:
+        """Table: one appended row per change that waits for a worker."""
+        return f"{self.index}_queue"
+
+    @property
+    def lexeme(self) -> str:
+        """Table: how many documents hold each common lexeme."""
+        return f"{self.index}_lexeme"
+
+    @property
+    def generation(self) -> str:
+        """Sequence: drawn anew by every change of a document's text."""
+        return f"{self.index}_generation"
+
+    @property
+    def hit(self) -> str:
+        """Composite type: one result of a search."""
+        return f"{self.index}_hit"
+
+    @property
+    def search(self) -> str:
+        """Function: answers a query."""
+        return self.index
+
+    @property
+    def terms(self) -> str:
+        """Function: the terms of a query with their document frequencies."""
+        return f"{self.index}_terms"
+
+    @property
+    def capture(self) -> str:
+        """Trigger function (and trigger prefix): writes document and queue rows."""
+        return f"{self.index}_capture"
+
+    @property
+    def fill(self) -> str:
+        """Function: writes the documents of one key range of an existing table."""
+        return f"{self.index}_fill"
+
+    @property
+    def refresh(self) -> str:
+        """Function: refreshes the keyword statistics."""
+        return f"{self.index}_refresh_statistics"
+
+    @property
+    def document_tsv_index(self) -> str:
+        """GIN index over the tsvector."""
+        return f"{self.index}_document_tsv_idx"
+
+    @property
+    def chunk_hash_index(self) -> str:
+        """B-tree index over content hashes."""
+        return f"{self.index}_chunk_hash_idx"
+
+    @property
+    def queue_key_index(self) -> str:
+        """B-tree index over the keys that wait in the queue."""
+        return f"{self.index}_queue_key_idx"
+
+    def check(self) -> None:
+        """Raise DeclarationError if the name, or any name derived from it, is too long."""
+        check(self.index, "search index")
+        spare = MAX_BYTES - len("_refresh_statistics")
+        if len(self.index.encode()) > spare:
+            raise DeclarationError(
+                f"The search index name {self.index!r} is {len(self.index.encode())} bytes long; "
+                f"with the suffixes of its own objects it would pass PostgreSQL's {MAX_BYTES}.",
+                hint=f"Use at most {spare} bytes.",
+            )
+
+    def embedding_column(self, embedding: str) -> str:
+        """Column of the chunk table that holds one embedding."""
+        return check(f"embedding_{check_embedding_name(embedding)}", "embedding column")
+
+    def hnsw_index(self, embedding: str) -> str:
+        """HNSW index over one embedding column."""
+        return check(f"{self.index}_{check_embedding_name(embedding)}_hnsw", "HNSW index")
