@@ -1,0 +1,92 @@
+"""What the command line prints: results on standard output, everything else on standard error.
+
+So `pgsearch … > file` and `| jq` get results only, while progress and remarks stay
+in sight.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn, Task
+
+
+def results() -> Console:
+    """Return the console for results, on standard output."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def remarks() -> Console:
+    """Return the console for progress and remarks, on standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def progress(console: Console | None = None) -> Progress:
+    """Return a progress display on standard error: rows done, rows per second, time left.
+
+    Add a task with `total` in rows and advance it by rows.
+    """
+    from rich import progress as bars
+
+    return bars.Progress(
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("[dim]rows"),
+        _rate_column(),
+        bars.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        console=console or remarks(),
+    )
+
+
+def _rate_column() -> ProgressColumn:
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        """Rows per second."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f} rows/s", style="dim")
+
+    return RateColumn()
+
+
+def use_database(url: str | None) -> str:
+    """Return the libpq URI of the database to use, and say on standard error which it is.
+
+    Args:
+        url: What `--database` or DATABASE_URL names; if None, the embedded server is
+            started, and where its data lies is said too.
+
+    Raises:
+        DatabaseError: It is no PostgreSQL URL, or the embedded server cannot start.
+    """
+    from pgsearch import database, embedded
+
+    if url:
+        uri = database.database_url(url)
+        click.echo(f"Using {database.describe(uri)}.", err=True)
+        return uri
+    say_embedded()
+    return embedded.start().uri
+
+
+def say_embedded() -> None:
+    """Say on standard error that the embedded server is used, and where its data lies."""
+    from pgsearch import embedded
+
+    click.echo(
+        f"Using the PostgreSQL {embedded.DEFAULT_VERSION} that comes along (DATABASE_URL is "
+        f"not set); its data lies in {embedded.data_folder()}.",
+        err=True,
+    )
