@@ -176,7 +176,7 @@ class SearchIndex:
         """
         from sqlalchemy.dialects import postgresql
 
-        dialect = postgresql.dialect()
+        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
         def typed(column: Column[Any]) -> TypedColumn:
             return TypedColumn(column.name, column.type.compile(dialect).lower())

@@ -1,0 +1,1 @@
+"""Declarations into SQL, out of the files in `sql/`."""

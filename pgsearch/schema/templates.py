@@ -1,0 +1,91 @@
+"""SQL files as templates: holes in braces, filled with composed SQL only."""
+
+from __future__ import annotations
+
+import re
+
+from psycopg import sql
+from psycopg.sql import SQL, Composable, Identifier, Literal
+
+from pgsearch import resources
+from pgsearch.definition import IndexDefinition, check_type
+from pgsearch.names import IndexNames
+
+
+def render(name: str, holes: dict[str, Composable]) -> str:
+    """Return the text of a SQL file with its holes filled."""
+    template = SQL(resources.sql(name))
+    return template.format(**holes).as_string(None)
+
+
+def statements(text: str) -> list[str]:
+    """Cut a rendered file into statements.
+
+    In these files a statement ends with `;` before an empty line or the end, and a function's
+    body holds no empty line.
+    """
+    return [part.strip().removesuffix(";") for part in re.split(r";\n\n+", text) if part.strip()]
+
+
+def columns(names: tuple[str, ...], prefix: str | None = None) -> sql.Composed:
+    """Return quoted columns, each behind a table alias where one is given: `d."a", d."b"`."""
+    quoted = [Identifier(prefix, n) if prefix else Identifier(n) for n in names]
+    return SQL(", ").join(quoted)
+
+
+def key_names(definition: IndexDefinition) -> tuple[str, ...]:
+    """Return the names of the key columns."""
+    return tuple(column.name for column in definition.key)
+
+
+def sql_type(type_: str) -> SQL:
+    """Return a type's text as SQL, after a look at it."""
+    return SQL(check_type(type_, "a column"))
+
+
+def object_holes(index: str, schema: str, table: str) -> dict[str, Composable]:
+    """Return the holes for a search index's objects, as identifiers and as literals."""
+    names = IndexNames(index)
+
+    def qualified(name: str) -> Identifier:
+        return Identifier(schema, name)
+
+    def literal(name: str) -> Literal:
+        return Literal(qualified(name).as_string(None))
+
+    holes: dict[str, Composable] = {
+        "index": Identifier(index),
+        "table": qualified(table),
+        "document": qualified(names.document),
+        "chunk": qualified(names.chunk),
+        "queue": qualified(names.queue),
+        "lexeme": qualified(names.lexeme),
+        "generation": qualified(names.generation),
+        "hit": qualified(names.hit),
+        "search": qualified(names.search),
+        "terms": qualified(names.terms),
+        "capture": qualified(names.capture),
+        "fill": qualified(names.fill),
+        "refresh": qualified(names.refresh),
+        "document_tsv_index": Identifier(names.document_tsv_index),
+        "chunk_hash_index": Identifier(names.chunk_hash_index),
+        "schema_literal": Literal(schema),
+        "index_literal": Literal(index),
+        "table_literal": Literal(table),
+        "document_literal": Literal(names.document),
+        "generation_literal": literal(names.generation),
+        "refresh_literal": literal(names.refresh),
+    }
+    for event in ("insert", "update", "delete", "truncate"):
+        holes[f"capture_{event}"] = Identifier(f"{names.capture}_{event}")
+    return holes
+
+
+def definition_holes(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return the holes for a search index's objects, its key columns and its language."""
+    key = key_names(definition)
+    holes = object_holes(definition.name, definition.schema, definition.table)
+    holes |= {"key": columns(key), "language": Literal(definition.language)}
+    for alias in ("source", "document", "chunk", "found", "candidate", "best"):
+        holes[f"{alias}_key"] = columns(key, alias)
+    return holes

@@ -1,0 +1,73 @@
+-- Search index {index}: what is kept beside {table}, which itself is not altered.
+
+CREATE SEQUENCE {generation} AS bigint;
+
+-- One row per source row, written by triggers in the application's own transaction.
+CREATE TABLE {document} (
+  {key_definitions},
+  tsv        tsvector NOT NULL,
+  length     integer  NOT NULL,
+  truncated  boolean  NOT NULL,
+  generation bigint   NOT NULL,
+  PRIMARY KEY ({key})
+)
+-- Up to 8 kB of tsvector stay in the row as they are: BM25 reads them once per term, and taking
+-- them out of TOAST each time costs three times as much.
+WITH (toast_tuple_target = 8160, autovacuum_analyze_scale_factor = 0.05);
+
+ALTER TABLE {document} ALTER COLUMN tsv SET STORAGE EXTERNAL;
+
+-- The planner's list of common lexemes is where document frequencies come from.
+ALTER TABLE {document} ALTER COLUMN tsv SET STATISTICS 1000;
+
+-- Without a pending list, which every search would have to scan.
+CREATE INDEX {document_tsv_index} ON {document} USING gin (tsv) WITH (fastupdate = off);
+
+-- The passages, written by workers only; `content` is exactly the text that was embedded.
+CREATE TABLE {chunk} (
+  {key_definitions},
+  ordinal      integer NOT NULL,
+  content      text    NOT NULL,
+  content_hash bytea   NOT NULL,
+  generation   bigint  NOT NULL,
+  PRIMARY KEY ({key}, ordinal)
+)
+-- Vectors go out of the row and half of each page stays free, so that filling a second embedding
+-- is a HOT update that does not re-enter the first one's HNSW graph.
+WITH (fillfactor = 50, toast_tuple_target = 128);
+
+CREATE INDEX {chunk_hash_index} ON {chunk} (content_hash);
+
+-- One appended row per change. A row without a key says that the source table was truncated.
+CREATE TABLE {queue} (
+  queue_id     bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  {nullable_key_definitions},
+  enqueued_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  attempts     integer     NOT NULL DEFAULT 0,
+  leased_until timestamptz,
+  not_before   timestamptz,
+  failed_at    timestamptz,
+  last_error   text
+)
+WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- How many documents hold each common lexeme; refreshed from the planner's statistics.
+CREATE TABLE {lexeme} (
+  lexeme         text   PRIMARY KEY,
+  document_count bigint NOT NULL
+);
+
+-- One result of a search.
+CREATE TYPE {hit} AS (
+  {key_definitions},
+  score         double precision,
+  keyword_score double precision,
+  keyword_rank  integer,
+  similarity    double precision,
+  vector_rank   integer,
+  passage       text,
+  stale         boolean
+);
+
+INSERT INTO pgsearch.search_index (schema_name, name, table_name, definition)
+VALUES ({schema_literal}, {index_literal}, {table_literal}, {definition}::jsonb);

@@ -1,0 +1,25 @@
+-- Refuses a server on which pgsearch cannot work, before anything is created.
+DO $$
+DECLARE
+  found text;
+BEGIN
+  IF current_setting('server_version_num')::integer < 150000 THEN
+    RAISE EXCEPTION 'pgsearch: this is PostgreSQL %, pgsearch needs 15 or newer',
+      current_setting('server_version');
+  END IF;
+  SELECT coalesce(installed_version, default_version) INTO found
+  FROM pg_catalog.pg_available_extensions WHERE name = 'vector';
+  IF found IS NULL THEN
+    RAISE EXCEPTION 'pgsearch: the extension pgvector is not available on this server'
+      USING HINT = 'Install it (Debian and Ubuntu: postgresql-'
+        || current_setting('server_version_num')::integer / 10000
+        || '-pgvector; Docker: the image pgvector/pgvector), or enable it where PostgreSQL is managed.';
+  END IF;
+  IF string_to_array(found, '.')::integer[] < ARRAY[0, 8, 0] THEN
+    RAISE EXCEPTION 'pgsearch: this database has pgvector %, pgsearch needs 0.8.0 or newer', found
+      USING HINT = 'Upgrade the package on the server, then: ALTER EXTENSION vector UPDATE';
+  END IF;
+END
+$$;
+
+CREATE EXTENSION IF NOT EXISTS vector;

@@ -1,0 +1,275 @@
+-- pgsearch, version 1: the registry and the helper functions.
+--
+-- Everything that is made for one search index lies in the schema of its source
+-- table; what all of them share lies here.
+
+CREATE SCHEMA pgsearch;
+COMMENT ON SCHEMA pgsearch IS 'pgsearch: registry and helper functions';
+
+CREATE TABLE pgsearch.installation (
+  version      integer     PRIMARY KEY,
+  installed_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE pgsearch.installation IS 'Versions of this schema, the newest is the one in force';
+
+
+-- One row per search index.
+CREATE TABLE pgsearch.search_index (
+  id                    integer     GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  schema_name           text        NOT NULL,
+  name                  text        NOT NULL,
+  table_name            text        NOT NULL,
+  definition            jsonb       NOT NULL,
+  created_at            timestamptz NOT NULL DEFAULT now(),
+  -- The first fill of an existing table: the last key done, then the time it was finished.
+  fill_key              jsonb,
+  filled_at             timestamptz,
+  -- Keyword statistics; NULL until they are first taken.
+  document_count        bigint,
+  mean_length           double precision,
+  statistics_generation bigint,
+  statistics_at         timestamptz,
+  UNIQUE (schema_name, name)
+);
+COMMENT ON TABLE pgsearch.search_index IS 'Search indexes: what was declared, how far it is';
+
+
+-- One row per embedding: one model version inside one search index.
+CREATE TABLE pgsearch.embedding (
+  id                integer     GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  search_index_id   integer     NOT NULL REFERENCES pgsearch.search_index ON DELETE CASCADE,
+  name              text        NOT NULL,
+  column_name       text        NOT NULL,
+  index_name        text        NOT NULL,
+  model             jsonb       NOT NULL,
+  dimensions        integer     NOT NULL CHECK (dimensions BETWEEN 1 AND 2000),
+  m                 integer     NOT NULL,
+  ef_construction   integer     NOT NULL,
+  state             text        NOT NULL DEFAULT 'filling'
+                    CHECK (state IN ('filling', 'indexing', 'ready', 'active', 'retired')),
+  -- The queue's newest row when filling began: rows up to it must be done before `ready`.
+  fill_watermark    bigint,
+  -- Spread of the similarity of random chunks: the scale on which hybrid search adds it.
+  similarity_stddev double precision,
+  -- Vectors of fixed probe texts, by which a model proves who it is.
+  fingerprint       jsonb,
+  created_at        timestamptz NOT NULL DEFAULT now(),
+  ready_at          timestamptz,
+  activated_at      timestamptz,
+  UNIQUE (search_index_id, name)
+);
+COMMENT ON TABLE pgsearch.embedding IS 'Model versions of each search index and their states';
+
+CREATE UNIQUE INDEX embedding_one_active_idx
+  ON pgsearch.embedding (search_index_id) WHERE state = 'active';
+
+
+-- What happened, for people: states entered, statistics taken.
+CREATE TABLE pgsearch.event (
+  id              bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  at              timestamptz NOT NULL DEFAULT clock_timestamp(),
+  search_index_id integer     REFERENCES pgsearch.search_index ON DELETE CASCADE,
+  embedding       text,
+  kind            text        NOT NULL,
+  detail          jsonb
+);
+CREATE INDEX event_search_index_idx ON pgsearch.event (search_index_id, id);
+
+
+-- The frequency of one term in a document, read back out of ts_rank.
+--
+-- With all weights 1 and one term, ts_rank is (1/1^2 + 1/2^2 + ... + 1/tf^2) * 6/pi^2. What
+-- the sum lacks to pi^2/6 is 1/(tf + 1/2) within 5 %, so rounding gives tf exactly, at a
+-- fifth of the time that unnest(tsv) takes. A term that is absent gives 0.
+CREATE FUNCTION pgsearch.term_frequency(tsv tsvector, term tsquery) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN round(1 / (1.6449340668482264 * (1 - ts_rank('{1,1,1,1}'::real[], tsv, term, 0))) - 0.5);
+
+
+-- A tsquery of one lexeme, taken as it is.
+CREATE FUNCTION pgsearch.lexeme_query(lexeme text) RETURNS tsquery
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery;
+
+
+-- The part of a query that is a condition: quoted phrases and words with a minus sign.
+CREATE FUNCTION pgsearch.query_condition(config regconfig, query text) RETURNS tsquery
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN websearch_to_tsquery(
+  config,
+  (SELECT string_agg(part[1], ' ')
+   FROM regexp_matches(query, '(?:^|\s)(-?"[^"]+"|-[^\s"]+)', 'g') AS part)
+);
+
+
+-- The lexemes that a query asks for, those behind a minus sign left out.
+CREATE FUNCTION pgsearch.query_lexemes(config regconfig, query text) RETURNS text[]
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN tsvector_to_array(
+  to_tsvector(config, regexp_replace(query, '(^|\s)-("[^"]*"|[^\s"]+)', ' ', 'g'))
+);
+
+
+-- A document's tsvector, from its text columns in order, that cannot fail.
+--
+-- to_tsvector raises an error above 1 MB of lexemes, and a trigger must never make the
+-- application's write fail. So long text is taken in pieces, each too short to reach that limit,
+-- for as long as the sum of the parts, which bounds the whole, stays below it; what is left out
+-- of the keyword index is marked by `truncated`. A subtransaction per row would cost more.
+CREATE FUNCTION pgsearch.document_tsvector(
+  config regconfig, texts text[], weights "char"[],
+  OUT tsv tsvector, OUT truncated boolean
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+  piece_length CONSTANT integer := 50000;
+  room CONSTANT integer := 1000000;
+  piece tsvector;
+BEGIN
+  tsv := '';
+  truncated := false;
+  FOR i IN 1 .. cardinality(texts) LOOP
+    FOR start IN 1 .. coalesce(length(texts[i]), 0) BY piece_length LOOP
+      piece := setweight(to_tsvector(config, substr(texts[i], start, piece_length)), weights[i]);
+      IF pg_column_size(tsv) + pg_column_size(piece) > room THEN
+        truncated := true;
+        RETURN;
+      END IF;
+      tsv := tsv || piece;
+    END LOOP;
+  END LOOP;
+END
+$$;
+
+
+-- The number of tokens in a tsvector: the length that BM25 knows.
+CREATE FUNCTION pgsearch.token_count(tsv tsvector) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (
+  SELECT coalesce(sum(coalesce(cardinality(entry.positions), 1)), 0)::integer
+  FROM unnest(tsv) AS entry
+);
+
+
+-- What one term adds to a document's BM25 score, k1 = 1.2 and b = 0.75, without the constant
+-- factor k1 + 1: between 0 and its idf. `relative_length` is the document's length over the mean.
+-- Written so that the frequency is worked out once: tf / (tf + K) = 1 - K / (tf + K).
+CREATE FUNCTION pgsearch.bm25_term(
+  tsv tsvector, term tsquery, idf double precision, relative_length double precision
+) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN idf * (1 - 1 / (1 + pgsearch.term_frequency(tsv, term) / (0.3 + 0.9 * relative_length)));
+
+
+-- Refuses a request that cannot be answered, and says what to ask instead.
+CREATE FUNCTION pgsearch.check_request(query text, k integer, mode text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+  IF query IS NULL OR query !~ '\S' THEN
+    RAISE EXCEPTION 'pgsearch: the query is empty'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass at least one word.';
+  END IF;
+  IF length(query) > 8192 THEN
+    RAISE EXCEPTION 'pgsearch: the query is % characters long, at most 8192 are answered', length(query)
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the words or sentences that matter.';
+  END IF;
+  IF k IS NULL OR k NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'pgsearch: k is %, it must lie between 1 and 1000', coalesce(k::text, 'NULL')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask for the best few, as in k => 10.';
+  END IF;
+  IF mode IS NULL OR mode NOT IN ('hybrid', 'keyword', 'vector') THEN
+    RAISE EXCEPTION 'pgsearch: mode is %, there are hybrid, keyword and vector', coalesce(quote_literal(mode), 'NULL')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for hybrid.';
+  END IF;
+END
+$$;
+
+
+-- The embedding that answers a query: the one that is named, else the active one. All columns are
+-- NULL when there is none; naming one that cannot answer is an error.
+CREATE FUNCTION pgsearch.answering_embedding(schema_name text, index_name text, embedding text)
+RETURNS pgsearch.embedding
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+  found pgsearch.embedding;
+BEGIN
+  SELECT e.* INTO found
+  FROM pgsearch.embedding AS e
+  JOIN pgsearch.search_index AS i ON i.id = e.search_index_id
+  WHERE i.schema_name = answering_embedding.schema_name
+    AND i.name = answering_embedding.index_name
+    AND CASE
+          WHEN answering_embedding.embedding IS NULL THEN e.state = 'active'
+          ELSE e.name = answering_embedding.embedding
+        END;
+  IF embedding IS NOT NULL AND (found.state IS NULL OR found.state NOT IN ('ready', 'active')) THEN
+    RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot answer: it %',
+        quote_literal(embedding), quote_ident(index_name),
+        coalesce('is ' || found.state, 'does not exist')
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'See `pgsearch status`; `pgsearch sync` makes an embedding ready.';
+  END IF;
+  RETURN found;
+END
+$$;
+
+
+-- Makes a ready embedding the one that answers; the one before it stays ready, and so is the way
+-- back. Nothing is locked but two rows of the registry: searches look the embedding up.
+CREATE FUNCTION pgsearch.activate_embedding(schema_name text, index_name text, embedding text)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  index_id integer;
+  found pgsearch.embedding;
+BEGIN
+  SELECT i.id INTO index_id FROM pgsearch.search_index AS i
+  WHERE i.schema_name = activate_embedding.schema_name AND i.name = index_name
+  FOR UPDATE;
+  SELECT e.* INTO found FROM pgsearch.embedding AS e
+  WHERE e.search_index_id = index_id AND e.name = embedding;
+  IF found.state = 'active' THEN
+    RETURN;
+  END IF;
+  IF found.state IS DISTINCT FROM 'ready' THEN
+    RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot be activated: it %',
+        quote_literal(embedding), quote_ident(index_name),
+        coalesce('is ' || found.state, 'does not exist')
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Run `pgsearch sync`, or wait for the worker; `pgsearch status` shows how far it is.';
+  END IF;
+  UPDATE pgsearch.embedding SET state = 'ready'
+  WHERE search_index_id = index_id AND state = 'active';
+  UPDATE pgsearch.embedding SET state = 'active', activated_at = clock_timestamp()
+  WHERE id = found.id;
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind) VALUES (index_id, embedding, 'activated');
+END
+$$;
+
+
+-- Takes the active embedding out of use: search answers from keywords until one is activated.
+CREATE FUNCTION pgsearch.deactivate_embedding(schema_name text, index_name text, embedding text)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  index_id integer;
+BEGIN
+  UPDATE pgsearch.embedding AS e SET state = 'ready'
+  FROM pgsearch.search_index AS i
+  WHERE i.id = e.search_index_id AND i.schema_name = deactivate_embedding.schema_name
+    AND i.name = index_name AND e.name = embedding AND e.state = 'active'
+  RETURNING i.id INTO index_id;
+  IF index_id IS NOT NULL THEN
+    INSERT INTO pgsearch.event (search_index_id, embedding, kind) VALUES (index_id, embedding, 'deactivated');
+  END IF;
+END
+$$;
+
+
+-- Search runs as the caller, who must be able to read the registry. It holds names, no content.
+GRANT USAGE ON SCHEMA pgsearch TO PUBLIC;
+
+GRANT SELECT ON pgsearch.installation, pgsearch.search_index, pgsearch.embedding TO PUBLIC;
+
+
+INSERT INTO pgsearch.installation (version) VALUES (1);
