@@ -1,0 +1,59 @@
+# pgsearch: all that is done with this repository. `make` lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# More options for pip. On Linux, PyPI's torch brings CUDA along; the CPU build is had with
+#   make install PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_FLAGS ?=
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) \
+  --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help venv install demo test test-16 check format bench clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Make .venv and install everything into it
+
+venv: install
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "pgsearch needs Python 3.11 or newer; name one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) cannot make virtual environments;" \
+	            "on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV); the first time takes some minutes."
+	$(PIP_INSTALL) hatchling
+	$(PIP_INSTALL) --no-build-isolation --editable ".[demo,dev]"
+	touch $@
+
+demo: install ## Show it all: migrate, load, embed, ask (pgsearch demo)
+	$(BIN)/pgsearch demo
+
+test: install ## Run all tests on PostgreSQL 18
+	$(BIN)/pytest -n 2
+
+test-16: install ## Run all tests on PostgreSQL 16
+	$(BIN)/pytest -n 2 --postgres=16
+
+check: install ## Lint, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: install ## Format, and repair what ruff can repair
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: install ## Measure search quality: make bench DATA=folder-in-BEIR-layout
+	@test -n "$(DATA)" || { echo "Which collection? make bench DATA=path/to/scifact" >&2; exit 1; }
+	$(BIN)/python -m bench.quality --data $(DATA)
+
+clean: ## Stop the embedded PostgreSQL (its data stays) and remove what make made
+	@test ! -x $(BIN)/pgsearch || $(BIN)/pgsearch server stop
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,174 @@
+"""One PostgreSQL for a whole run of the tests, and fresh databases on it.
+
+The process that starts the run starts the server in a temporary folder, on its own
+and under xdist, where workers are told its URI; it stops and deletes it at the end.
+A test gets a database of its own, copied from a template that each worker prepares
+once (`Databases.template`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from pgsearch import database as product
+from pgsearch import embedded
+
+#: Nothing outlives a run, so nothing needs to reach the disk.
+SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+URI = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres",
+        type=int,
+        choices=(16, 18),
+        default=18,
+        help="Major version of the PostgreSQL to test on (default: 18).",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Neither the database nor the settings of whoever runs the tests.
+    for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
+        del os.environ[name]
+    config = session.config
+    if hasattr(config, "workerinput"):
+        config.stash[URI] = config.workerinput["server_uri"]
+    elif not config.option.collectonly:
+        _start(config)
+
+
+def _start(config: pytest.Config) -> None:
+    home = Path(tempfile.mkdtemp(prefix="pgsearch-tests-"))
+    version = config.getoption("--postgres")
+
+    def end() -> None:
+        embedded.stop(home, version)
+        shutil.rmtree(home)
+
+    config.add_cleanup(end)
+    server = embedded.start(home, version)
+    with psycopg.connect(server.uri, autocommit=True) as connection:
+        for name, value in SETTINGS.items():
+            setting = sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), value)
+            connection.execute(setting)
+        connection.execute("SELECT pg_reload_conf()")
+    config.stash[URI] = server.uri
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker where the server is."""
+    node.workerinput["server_uri"] = node.config.stash[URI]
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if URI not in config.stash:
+        return None
+    with psycopg.connect(config.stash[URI]) as connection:
+        versions = connection.execute(
+            "SELECT current_setting('server_version'), default_version "
+            "FROM pg_available_extensions WHERE name = 'vector'"
+        ).fetchone()
+    assert versions is not None
+    return "PostgreSQL {}, pgvector {}".format(*versions)
+
+
+class Databases:
+    """Makes, copies and drops databases on the server of the run."""
+
+    def __init__(self, server_url: str, worker: str) -> None:
+        self._server_url = server_url
+        self._worker = worker
+        self._numbers = count(1)
+
+    def url(self, name: str) -> str:
+        """Return the URL of a database."""
+        return urlsplit(self._server_url)._replace(path=f"/{name}").geturl()
+
+    def template(self, name: str, prepare: Callable[[str], None]) -> str:
+        """Make a database, let `prepare` fill it by its URL, and return its name to copy.
+
+        Sessions of `prepare` must be closed when it returns: PostgreSQL copies no
+        database that is in use.
+        """
+        template = self._create(f"template_{name}_{self._worker}", "template0")
+        prepare(self.url(template))
+        return template
+
+    @contextmanager
+    def fresh(self, template: str = "template0") -> Iterator[str]:
+        """Copy a template; yield the copy's URL, then drop it."""
+        name = self._create(f"test_{self._worker}_{next(self._numbers)}", template)
+        try:
+            yield self.url(name)
+        finally:
+            self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    def _create(self, name: str, template: str) -> str:
+        self._execute("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
+        return name
+
+    def _execute(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self._server_url, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@pytest.fixture(scope="session")
+def server_url(pytestconfig: pytest.Config) -> str:
+    """URL of the server's own database, for superuser's work around the tests'."""
+    return pytestconfig.stash[URI]
+
+
+@pytest.fixture(scope="session")
+def databases(server_url: str, request: pytest.FixtureRequest) -> Databases:
+    """The maker of databases of this worker."""
+    workerinput = getattr(request.config, "workerinput", {"workerid": "main"})
+    return Databases(server_url, workerinput["workerid"])
+
+
+@pytest.fixture(scope="session")
+def vector_template(databases: Databases) -> str:
+    """Name of a template with the extension `vector` and nothing else."""
+
+    def prepare(url: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION vector")
+
+    return databases.template("vector", prepare)
+
+
+@pytest.fixture
+def empty_database(databases: Databases) -> Iterator[str]:
+    """URL of a fresh database without the extension; dropped after the test."""
+    with databases.fresh() as url:
+        yield url
+
+
+@pytest.fixture
+def database(databases: Databases, vector_template: str) -> Iterator[str]:
+    """URL of a fresh database with the extension; dropped after the test."""
+    with databases.fresh(vector_template) as url:
+        yield url
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[product.Connection]:
+    """An autocommit connection to `database`, as pgsearch itself connects."""
+    with product.connect(database) as connection:
+        yield connection
