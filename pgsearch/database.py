@@ -225,6 +225,7 @@ def _libpq(url: str) -> str:
 
 def _connection_failed(uri: str, error: psycopg.OperationalError) -> ConnectionFailed:
     said = " ".join(str(error).split())
+    said = re.sub(r"^connection failed: | Is the server running (on|locally).*$", "", said)
     hint = next((hint for pattern, hint in _FAILURES if re.search(pattern, said)), None)
     return ConnectionFailed(f"Cannot connect to {describe(uri)}: {said}", hint=hint)
 

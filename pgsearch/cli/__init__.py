@@ -98,7 +98,9 @@ def explain(error: Exception) -> Failure | None:
     if psycopg is not None and isinstance(original, psycopg.Error):
         said = original.diag.message_primary or " ".join(str(original).split())
         hint = original.diag.message_hint or original.diag.message_detail
-        return Failure(f"The database says: {said}", hint)
+        # What pgsearch's own SQL raises says so.
+        own = said.removeprefix("pgsearch: ")
+        return Failure(own if own != said else f"The database says: {said}", hint)
     alembic = sys.modules.get("alembic.util")
     if alembic is not None and isinstance(error, alembic.CommandError):
         return Failure(f"Alembic says: {' '.join(str(error).split())}")

