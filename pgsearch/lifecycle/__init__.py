@@ -1,0 +1,8 @@
+"""The states of an embedding, from filling to active, and what moves it on."""
+
+from __future__ import annotations
+
+from pgsearch.lifecycle.advance import advance
+from pgsearch.lifecycle.statistics import refresh_statistics
+
+__all__ = ["advance", "refresh_statistics"]

@@ -1,0 +1,10 @@
+"""The sync layer: a queue, a model, and chunks that follow their rows.
+
+`Worker` does all of it; `Worker.drain` returns when nothing waits, `Worker.run` goes on.
+"""
+
+from __future__ import annotations
+
+from pgsearch.sync.worker import Progress, Report, Worker
+
+__all__ = ["Progress", "Report", "Worker"]

@@ -1,0 +1,143 @@
+"""The registry: search indexes and embeddings as the database has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from pgsearch import resources
+from pgsearch.database import Connection
+from pgsearch.declare import Model
+from pgsearch.definition import IndexDefinition
+from pgsearch.errors import NotInstalled, ObjectMissing
+from pgsearch.schema.install import VERSION
+
+#: States in which workers keep an embedding up to date.
+LIVE_STATES = ("filling", "indexing", "ready", "active")
+
+
+@dataclass(frozen=True)
+class RegisteredEmbedding:
+    """One embedding as the registry has it."""
+
+    id: int
+    name: str
+    column: str
+    hnsw_index: str
+    model: Model
+    m: int
+    ef_construction: int
+    state: str
+    fingerprint: list[list[float]] | None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether workers keep it up to date."""
+        return self.state in LIVE_STATES
+
+
+@dataclass(frozen=True)
+class RegisteredIndex:
+    """One search index as the registry has it, with its embeddings in the order of adding."""
+
+    id: int
+    definition: IndexDefinition
+    filled: bool
+    embeddings: tuple[RegisteredEmbedding, ...]
+
+    @property
+    def name(self) -> str:
+        """The name with its schema, as people write it."""
+        schema = self.definition.schema
+        return self.definition.name if schema == "public" else f"{schema}.{self.definition.name}"
+
+    @property
+    def live(self) -> tuple[RegisteredEmbedding, ...]:
+        """The embeddings that workers keep up to date."""
+        return tuple(embedding for embedding in self.embeddings if embedding.is_live)
+
+    @property
+    def active(self) -> RegisteredEmbedding | None:
+        """The embedding that answers queries."""
+        return next((e for e in self.embeddings if e.state == "active"), None)
+
+
+def require_installed(connection: Connection) -> None:
+    """Raise NotInstalled unless the schema `pgsearch` is there, in this package's version."""
+    row = connection.execute("SELECT to_regclass('pgsearch.installation') IS NOT NULL").fetchone()
+    if row != (True,):
+        raise NotInstalled(
+            "The schema pgsearch is not installed in this database.",
+            hint="Run `pgsearch migrate`, or `alembic upgrade head` in a project whose migrations "
+            "call op.pgsearch_install().",
+        )
+    found = connection.execute("SELECT max(version) FROM pgsearch.installation").fetchone()
+    if found != (VERSION,):
+        raise NotInstalled(
+            f"The schema pgsearch has version {found and found[0]}, this package works with "
+            f"version {VERSION}.",
+            hint=f"Add a migration with op.pgsearch_install(version={VERSION}), or install the "
+            "package that belongs to the schema.",
+        )
+
+
+def read(connection: Connection, *wanted: str) -> tuple[RegisteredIndex, ...]:
+    """Return the search indexes of a database.
+
+    Args:
+        connection: A connection.
+        *wanted: Names, with or without schema; without any, all are returned.
+
+    Raises:
+        NotInstalled: The schema `pgsearch` is absent or of another version.
+        ObjectMissing: A name is not that of exactly one search index.
+    """
+    require_installed(connection)
+    embeddings: dict[int, list[RegisteredEmbedding]] = {}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for row in cursor.execute(resources.sql("registry/embeddings.sql")):
+            embeddings.setdefault(row["search_index_id"], []).append(_embedding(row))
+        found = tuple(
+            RegisteredIndex(
+                id=row["id"],
+                definition=IndexDefinition.from_json(row["definition"]),
+                filled=row["filled"],
+                embeddings=tuple(embeddings.get(row["id"], ())),
+            )
+            for row in cursor.execute(resources.sql("registry/search_indexes.sql"))
+        )
+    return tuple(_named(found, name) for name in wanted) if wanted else found
+
+
+def _embedding(row: dict[str, Any]) -> RegisteredEmbedding:
+    return RegisteredEmbedding(
+        id=row["id"],
+        name=row["name"],
+        column=row["column_name"],
+        hnsw_index=row["index_name"],
+        model=Model.from_json(row["model"]),
+        m=row["m"],
+        ef_construction=row["ef_construction"],
+        state=row["state"],
+        fingerprint=row["fingerprint"],
+    )
+
+
+def _named(indexes: tuple[RegisteredIndex, ...], name: str) -> RegisteredIndex:
+    def names(index: RegisteredIndex) -> tuple[str, str]:
+        definition = index.definition
+        return definition.name, f"{definition.schema}.{definition.name}"
+
+    matches = [index for index in indexes if name in names(index)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        schemas = ", ".join(names(index)[1] for index in matches)
+        raise ObjectMissing(f"{name!r} names several search indexes.", hint=f"Write one: {schemas}")
+    known = ", ".join(index.name for index in indexes)
+    raise ObjectMissing(
+        f"There is no search index {name!r} in this database.",
+        hint=f"There is: {known}." if known else "Create one with op.create_search_index().",
+    )

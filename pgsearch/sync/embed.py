@@ -1,0 +1,203 @@
+"""From claimed texts to what shall be written: chunking, reuse, and the model.
+
+Nothing here holds a transaction open: the reuse of vectors is a query of its own, and the model
+computes between two transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from pgvector import Vector
+
+from pgsearch.database import Connection
+from pgsearch.definition import IndexDefinition
+from pgsearch.errors import EmbeddingFailed, ModelMismatch
+from pgsearch.models.protocol import Embedder
+from pgsearch.registry import RegisteredEmbedding
+from pgsearch.sync.chunking import content_hash, split
+from pgsearch.sync.queue import Claimed, NewChunk, Write
+from pgsearch.sync.statements import Statements
+
+#: A vector for each content hash, or the error that its content caused.
+Outcomes: TypeAlias = dict[bytes, Vector | Exception]
+
+
+@dataclass(frozen=True)
+class LoadedEmbedding:
+    """An embedding with the model that fills it."""
+
+    registered: RegisteredEmbedding
+    embedder: Embedder
+
+    @property
+    def column(self) -> str:
+        """The chunk table's column."""
+        return self.registered.column
+
+
+@dataclass
+class Prepared:
+    """What became of a claim: writes to carry out, and documents that failed with the reason."""
+
+    writes: list[Write] = field(default_factory=list)
+    failures: dict[Claimed, str] = field(default_factory=dict)
+    embedded: int = 0
+    reused: int = 0
+
+
+def prepare(
+    connection: Connection,
+    statements: Statements,
+    embeddings: Sequence[LoadedEmbedding],
+    documents: Iterable[Claimed],
+) -> Prepared:
+    """Chunk documents and find or make the vectors that they lack.
+
+    Chunks are cut in tokens of the first embedding's model. Only chunks whose content changed go
+    to a model, and content that has a vector anywhere in the search index is not embedded again.
+    """
+    prepared = Prepared()
+    contents: dict[Claimed, list[tuple[str, bytes]]] = {}
+    for document in documents:
+        try:
+            contents[document] = _contents(statements.definition, document, embeddings[0].embedder)
+        except Exception as error:
+            prepared.failures[document] = describe(error)
+    outcomes = [
+        _vectors(connection, statements, embedding, _lacking(contents, number), prepared)
+        for number, embedding in enumerate(embeddings)
+    ]
+    for document, wanted in contents.items():
+        errors = [
+            outcome
+            for _, hash_ in wanted
+            for known in outcomes
+            if isinstance(outcome := known.get(hash_), Exception)
+        ]
+        if errors:
+            prepared.failures[document] = describe(errors[0])
+        else:
+            prepared.writes.append(_plan(document, wanted, outcomes))
+    return prepared
+
+
+def _contents(
+    definition: IndexDefinition, document: Claimed, embedder: Embedder
+) -> list[tuple[str, bytes]]:
+    """Return a document's chunks as contents with their hashes."""
+    if document.is_gone:
+        return []
+    texts = dict(zip((column.name for column in definition.text), document.texts, strict=True))
+    heading = texts.get(definition.chunking.heading or "")
+    body = "\n\n".join(text for name in definition.body_columns if (text := texts[name]))
+    contents = split(body, heading, definition.chunking, embedder)
+    return [(content, content_hash(content)) for content in contents]
+
+
+def _lacking(
+    contents: Mapping[Claimed, Sequence[tuple[str, bytes]]], number: int
+) -> dict[bytes, str]:
+    """Return the contents for which the database has no vector of one embedding in place."""
+    lacking: dict[bytes, str] = {}
+    for document, wanted in contents.items():
+        for ordinal, (content, hash_) in enumerate(wanted):
+            stored = document.chunks.get(ordinal)
+            if stored is None or stored.content_hash != hash_ or stored.missing[number]:
+                lacking[hash_] = content
+    return lacking
+
+
+def _vectors(
+    connection: Connection,
+    statements: Statements,
+    embedding: LoadedEmbedding,
+    lacking: Mapping[bytes, str],
+    prepared: Prepared,
+) -> Outcomes:
+    if not lacking:
+        return {}
+    rows = connection.execute(
+        statements.reuse(embedding.column), {"hashes": list(lacking)}, binary=True
+    )
+    outcomes: Outcomes = dict(rows.fetchall())
+    prepared.reused += len(outcomes)
+    fresh = {hash_: text for hash_, text in lacking.items() if hash_ not in outcomes}
+    made = embed(embedding, list(fresh.values()))
+    prepared.embedded += sum(not isinstance(vector, Exception) for vector in made)
+    return outcomes | dict(zip(fresh, made, strict=True))
+
+
+def embed(embedding: LoadedEmbedding, texts: Sequence[str]) -> list[Vector | Exception]:
+    """Embed texts; one on which the model fails yields its error and holds up no other.
+
+    A failing batch is halved until the text that fails stands alone.
+
+    Raises:
+        ModelMismatch: The model returned vectors of another length, or not one per text.
+    """
+    if not texts:
+        return []
+    try:
+        vectors = embedding.embedder.embed_documents(texts)
+    except ModelMismatch:
+        raise
+    except Exception as error:
+        if len(texts) == 1:
+            return [error]
+        middle = len(texts) // 2
+        return embed(embedding, texts[:middle]) + embed(embedding, texts[middle:])
+    _check(embedding.registered, texts, vectors)
+    return list(vectors)
+
+
+def _check(
+    registered: RegisteredEmbedding, texts: Sequence[str], vectors: Sequence[Vector]
+) -> None:
+    if len(vectors) != len(texts):
+        raise EmbeddingFailed(
+            f"Model {registered.model.name!r} returned {len(vectors)} vectors for "
+            f"{len(texts)} texts.",
+            hint="Mend the Embedder: it must return one vector per text, in order.",
+        )
+    for vector in vectors:
+        if vector.dimensions() != registered.model.dimensions:
+            raise ModelMismatch(
+                f"Model {registered.model.name!r} returned a vector of {vector.dimensions()} "
+                f"dimensions; embedding {registered.name!r} has {registered.model.dimensions}.",
+                hint="Nothing was written. Declare the model with its real dimensions, as a new "
+                "embedding.",
+            )
+
+
+def _plan(
+    document: Claimed, wanted: Sequence[tuple[str, bytes]], outcomes: Sequence[Outcomes]
+) -> Write:
+    put: list[NewChunk] = []
+    keep: list[int] = []
+    for ordinal, (content, hash_) in enumerate(wanted):
+        stored = document.chunks.get(ordinal)
+        same = stored is not None and stored.content_hash == hash_
+        if stored is not None and same and not any(stored.missing):
+            keep.append(ordinal)
+            continue
+        vectors = tuple(
+            None
+            if stored is not None and same and not stored.missing[number]
+            else _vector(known[hash_])
+            for number, known in enumerate(outcomes)
+        )
+        put.append(NewChunk(ordinal, content, hash_, vectors))
+    return Write(document, tuple(put), tuple(keep), len(wanted))
+
+
+def _vector(outcome: Vector | Exception) -> Vector:
+    assert isinstance(outcome, Vector)
+    return outcome
+
+
+def describe(error: Exception) -> str:
+    """Return an error as the queue keeps it: its type and its real message."""
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,108 @@
+"""Filling what was there before: documents of an existing table, vectors of an added embedding.
+
+Both go by key ranges, and only while no fresh change waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pgvector import Vector
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
+
+from pgsearch import resources
+from pgsearch.database import Connection
+from pgsearch.registry import RegisteredIndex
+from pgsearch.sync.embed import LoadedEmbedding, embed
+from pgsearch.sync.queue import key_values
+from pgsearch.sync.statements import Statements
+
+#: Source rows per transaction: short enough that a row's lock is not felt.
+DOCUMENTS_PER_RANGE = 500
+
+
+def fill_documents(connection: Connection, index: RegisteredIndex) -> bool:
+    """Write the documents of the next key range of a table that was there before its index.
+
+    Returns:
+        Whether there was anything to do; not so while another worker is at it.
+    """
+    definition = index.definition
+    function = Identifier(definition.schema, definition.names.fill)
+    with connection.transaction():
+        position = connection.execute(
+            SQL(resources.sql("sync/fill_position.sql")), {"id": index.id}
+        ).fetchone()
+        if position is None:
+            return False
+        after = None if position[0] is None else Jsonb(position[0])
+        row = connection.execute(
+            SQL("SELECT last, documents FROM {}(%s, %s)").format(function),
+            [after, DOCUMENTS_PER_RANGE],
+        ).fetchone()
+        assert row is not None
+        last, _ = row
+        connection.execute(
+            SQL(resources.sql("sync/fill_advance.sql")),
+            {"id": index.id, "last": None if last is None else Jsonb(last)},
+        )
+    return True
+
+
+class FillStep(NamedTuple):
+    """What one step of a fill did, in chunks."""
+
+    embedding: str
+    filled: int
+    failed: int
+
+
+class EmbeddingFill:
+    """The fill of an added embedding: chunks that lack its vector, in the order of their keys."""
+
+    def __init__(self, statements: Statements, embedding: LoadedEmbedding) -> None:
+        self._statements = statements
+        self._embedding = embedding
+        self._position: Mapping[str, Any] | None = None
+
+    def step(self, connection: Connection, rows: int) -> FillStep | None:
+        """Embed the next chunks; None after the last one, and the next step starts over.
+
+        A document on which the model fails goes to the queue, which counts attempts and parks it.
+        """
+        statements, embedding = self._statements, self._embedding
+        parameters = {"rows": rows} | dict(self._position or {})
+        found = connection.execute(
+            statements.unfilled(embedding.column, resumed=self._position is not None), parameters
+        ).fetchall()
+        if not found:
+            self._position = None
+            return None
+        *last_key, last_ordinal, _, _ = found[-1]
+        self._position = key_values(tuple(last_key)) | {"ordinal": last_ordinal}
+        outcomes = embed(embedding, [row[-1] for row in found])
+        return self._write(connection, found, outcomes)
+
+    def _write(
+        self,
+        connection: Connection,
+        found: Sequence[tuple[Any, ...]],
+        outcomes: Sequence[Vector | Exception],
+    ) -> FillStep:
+        writes: list[dict[str, Any]] = []
+        failures: list[dict[str, Any]] = []
+        for (*key, ordinal, content_hash, _), outcome in zip(found, outcomes, strict=True):
+            identity = key_values(tuple(key))
+            if isinstance(outcome, Exception):
+                failures.append(identity)
+            else:
+                chunk = {"ordinal": ordinal, "content_hash": content_hash, "vector": outcome}
+                writes.append(identity | chunk)
+        with connection.transaction(), connection.cursor() as cursor:
+            if writes:
+                cursor.executemany(self._statements.fill_chunk(self._embedding.column), writes)
+            if failures:
+                cursor.executemany(self._statements.enqueue, failures)
+        return FillStep(self._embedding.registered.name, len(writes), len(failures))

@@ -1,0 +1,251 @@
+"""Claim and write: the two short transactions around the model.
+
+A claim leases queue rows and reads text and generation together, then commits. A write takes an
+advisory lock per key, which only workers take, and writes a document's chunks only if the document
+still has the generation that was read. If it has moved on, nothing is written: a newer queue row
+is waiting. So neither two workers nor a lease that ran out can leave an older vector over a newer
+text, and no lock of a worker can hold up the application.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from pgvector import Vector
+
+from pgsearch.database import Connection
+from pgsearch.sync.statements import Statements
+
+Key: TypeAlias = tuple[Any, ...]
+
+
+class StoredChunk(NamedTuple):
+    """A chunk as the database has it: its hash, and for each embedding whether it is missing."""
+
+    content_hash: bytes
+    missing: tuple[bool, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Claimed:
+    """A key with the queue rows that ask for it, and what was read of it in the claim."""
+
+    key: Key
+    queue_ids: tuple[int, ...]
+    generation: int | None
+    present: bool
+    texts: tuple[str | None, ...]
+    chunks: Mapping[int, StoredChunk]
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the row or its document no longer exists: its chunks go too."""
+        return self.generation is None or not self.present
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one claim leased; `truncations` are queue rows that ask to clear the whole index."""
+
+    documents: tuple[Claimed, ...]
+    truncations: tuple[int, ...] = ()
+
+    @property
+    def queue_ids(self) -> list[int]:
+        """All leased queue rows."""
+        return [i for d in self.documents for i in d.queue_ids] + list(self.truncations)
+
+
+class NewChunk(NamedTuple):
+    """A chunk to write; a vector that is None stays as it is."""
+
+    ordinal: int
+    content: str
+    content_hash: bytes
+    vectors: tuple[Vector | None, ...]
+
+
+@dataclass(frozen=True)
+class Write:
+    """What one document's chunks shall be: some written, some kept, the rest cut off."""
+
+    claimed: Claimed
+    put: tuple[NewChunk, ...] = ()
+    keep: tuple[int, ...] = ()
+    length: int = 0
+
+
+def claim(
+    connection: Connection,
+    statements: Statements,
+    embeddings: tuple[str, ...],
+    *,
+    rows: int,
+    lease_s: float,
+) -> Claim | None:
+    """Lease the oldest due queue rows and read what they ask for; None if nothing is due.
+
+    Args:
+        connection: A connection that is in no transaction.
+        statements: SQL of the search index.
+        embeddings: The embedding columns that are kept up to date.
+        rows: How many queue rows at most.
+        lease_s: Seconds after which the rows are anybody's again.
+    """
+    with connection.transaction():
+        leased = connection.execute(statements.claim, {"rows": rows, "lease_s": lease_s}).fetchall()
+        if not leased:
+            return None
+        asked: dict[Key, list[int]] = {}
+        for queue_id, *key in sorted(leased):
+            asked.setdefault(tuple(key), []).append(queue_id)
+        truncations = [asked.pop(key) for key in list(asked) if None in key]
+        documents = _read(connection, statements, embeddings, asked) if asked else ()
+    return Claim(documents, tuple(i for ids in truncations for i in ids))
+
+
+def _read(
+    connection: Connection,
+    statements: Statements,
+    embeddings: tuple[str, ...],
+    asked: Mapping[Key, Sequence[int]],
+) -> tuple[Claimed, ...]:
+    width = len(statements.definition.key)
+    arrays = key_arrays(asked)
+    stored: dict[Key, dict[int, StoredChunk]] = {}
+    texts = connection.execute(statements.read, arrays).fetchall()
+    for row in connection.execute(statements.chunks(embeddings), arrays):
+        ordinal, content_hash, missing = row[width:]
+        chunks = stored.setdefault(row[:width], {})
+        chunks[ordinal] = StoredChunk(content_hash, tuple(missing))
+    return tuple(
+        Claimed(
+            key=row[:width],
+            queue_ids=tuple(asked[row[:width]]),
+            generation=row[width],
+            present=row[width + 1],
+            texts=row[width + 2 :],
+            chunks=stored.get(row[:width], {}),
+        )
+        for row in texts
+    )
+
+
+def write(
+    connection: Connection,
+    statements: Statements,
+    embeddings: tuple[str, ...],
+    writes: Sequence[Write],
+    *,
+    truncations: Sequence[int] = (),
+) -> list[Write]:
+    """Write documents' chunks and delete their queue rows, in one transaction.
+
+    Returns:
+        The writes that were carried out; the others' documents have moved on.
+    """
+    with connection.transaction():
+        if truncations:
+            connection.execute(statements.clear)
+        _lock(connection, statements, writes)
+        current = _generations(connection, statements, writes)
+        valid = [w for w in writes if current.get(w.claimed.key) == w.claimed.generation]
+        _put(connection, statements, embeddings, valid)
+        ids = [i for w in writes for i in w.claimed.queue_ids] + list(truncations)
+        connection.execute(statements.done, {"ids": ids})
+    return valid
+
+
+def _lock(connection: Connection, statements: Statements, writes: Iterable[Write]) -> None:
+    """Take the workers' lock of every key, always in the same order."""
+    index = f"{statements.definition.schema}.{statements.definition.name}"
+    locks = sorted(lock_number(index, write.claimed.key) for write in writes)
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(lock) FROM unnest(%s::bigint[]) AS lock", [locks]
+    )
+
+
+def _generations(
+    connection: Connection, statements: Statements, writes: Sequence[Write]
+) -> dict[Key, int]:
+    if not writes:
+        return {}
+    arrays = key_arrays(write.claimed.key for write in writes)
+    rows = connection.execute(statements.generations, arrays)
+    return {row[:-1]: row[-1] for row in rows}
+
+
+def _put(
+    connection: Connection,
+    statements: Statements,
+    embeddings: tuple[str, ...],
+    writes: Sequence[Write],
+) -> None:
+    kept, cut, orphans, put = [], [], [], []
+    for item in writes:
+        key = key_values(item.claimed.key)
+        generation = {"generation": item.claimed.generation}
+        if item.claimed.is_gone and item.claimed.generation is not None:
+            orphans.append(key | generation)
+        if item.keep:
+            kept.append(key | generation | {"ordinals": list(item.keep)})
+        if any(ordinal >= item.length for ordinal in item.claimed.chunks):
+            cut.append(key | {"ordinal": item.length})
+        for chunk in item.put:
+            vectors = {f"vector_{n}": vector for n, vector in enumerate(chunk.vectors)}
+            put.append(key | generation | chunk._asdict() | vectors)
+    with connection.cursor() as cursor:
+        for statement, parameters in (
+            (statements.cut_orphan, orphans),
+            (statements.cut_chunks, cut),
+            (statements.keep_chunks, kept),
+            (statements.put_chunk(embeddings), put),
+        ):
+            if parameters:
+                cursor.executemany(statement, parameters)
+
+
+def fail(
+    connection: Connection,
+    statements: Statements,
+    failures: Mapping[Claimed, str],
+    *,
+    max_attempts: int,
+) -> int:
+    """Count a failed attempt for each document.
+
+    Returns:
+        How many queue rows were parked, for they have failed `max_attempts` times.
+    """
+    parked = 0
+    for claimed, error in failures.items():
+        rows = connection.execute(
+            statements.fail,
+            {"ids": list(claimed.queue_ids), "error": error, "max_attempts": max_attempts},
+        )
+        parked += sum(row[0] for row in rows)
+    return parked
+
+
+def release(connection: Connection, statements: Statements, claimed: Claim) -> None:
+    """Give the leases of a claim back."""
+    connection.execute(statements.release, {"ids": claimed.queue_ids})
+
+
+def key_arrays(keys: Iterable[Key]) -> dict[str, list[Any]]:
+    """Return keys as one array per key column."""
+    return {f"key_{n}": list(values) for n, values in enumerate(zip(*keys, strict=True))}
+
+
+def key_values(key: Key) -> dict[str, Any]:
+    """Return a key as one value per key column."""
+    return {f"key_{n}": value for n, value in enumerate(key)}
+
+
+def lock_number(index: str, key: Key) -> int:
+    """Return the number of the advisory lock that workers take for a key."""
+    digest = hashlib.blake2b(repr((index, key)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)

@@ -1,0 +1,157 @@
+"""The statements of one search index's synchronisation, composed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
+
+from pgsearch import resources
+from pgsearch.definition import IndexDefinition
+from pgsearch.schema.templates import columns, definition_holes, key_names, sql_type
+
+
+@dataclass(frozen=True)
+class Statements:
+    """SQL for one search index; parameters are named, keys are `key_0`, `key_1`, …
+
+    Statements about many keys take one array per key column, those about one key a value each.
+    """
+
+    definition: IndexDefinition
+
+    @cached_property
+    def _holes(self) -> dict[str, Composable]:
+        key = key_names(self.definition)
+        holes = definition_holes(self.definition)
+        holes |= {f"{alias}_key": columns(key, alias) for alias in ("queue", "wanted")}
+        arrays = [
+            SQL("{}::{}[]").format(Placeholder(f"key_{position}"), sql_type(column.type))
+            for position, column in enumerate(self.definition.key)
+        ]
+        values = [
+            SQL("{}::{}").format(Placeholder(f"key_{position}"), sql_type(column.type))
+            for position, column in enumerate(self.definition.key)
+        ]
+        texts = [
+            SQL("source.{}::text").format(Identifier(column.name))
+            for column in self.definition.text
+        ]
+        return holes | {
+            "key_arrays": SQL(", ").join(arrays),
+            "key_values": SQL(", ").join(values),
+            "source_texts": SQL(", ").join(texts),
+        }
+
+    def _compose(self, name: str, **holes: Composable) -> Composed:
+        return SQL(resources.sql(f"sync/{name}.sql")).format(**self._holes, **holes)
+
+    @cached_property
+    def claim(self) -> Composed:
+        """Lease due queue rows: `rows`, `lease_s` → id, key."""
+        return self._compose("claim")
+
+    @cached_property
+    def read(self) -> Composed:
+        """Read keys' texts: → key, generation, present, texts."""
+        return self._compose("read")
+
+    @cached_property
+    def generations(self) -> Composed:
+        """Read keys' generations: → key, generation."""
+        return self._compose("generations")
+
+    @cached_property
+    def keep_chunks(self) -> Composed:
+        """Move unchanged chunks on: key, `generation`, `ordinals`."""
+        return self._compose("keep_chunks")
+
+    @cached_property
+    def cut_chunks(self) -> Composed:
+        """Remove chunks from `ordinal` on."""
+        return self._compose("cut_chunks")
+
+    @cached_property
+    def cut_orphan(self) -> Composed:
+        """Remove a document without a source row, if it has `generation`."""
+        return self._compose("cut_orphan")
+
+    @cached_property
+    def clear(self) -> Composed:
+        """Remove chunks without a document."""
+        return self._compose("clear")
+
+    @cached_property
+    def done(self) -> Composed:
+        """Delete queue rows: `ids`."""
+        return self._compose("done")
+
+    @cached_property
+    def enqueue(self) -> Composed:
+        """Ask for a key to be brought up to date."""
+        return self._compose("enqueue")
+
+    @cached_property
+    def waiting(self) -> Composed:
+        """Count queue rows that are neither parked nor put off: → count."""
+        return self._compose("waiting")
+
+    @cached_property
+    def fail(self) -> Composed:
+        """Count a failed attempt: `ids`, `error`, `max_attempts` → whether parked."""
+        return self._compose("fail")
+
+    @cached_property
+    def release(self) -> Composed:
+        """Give leases back: `ids`."""
+        return self._compose("release")
+
+    def chunks(self, embeddings: tuple[str, ...]) -> Composed:
+        """Read keys' chunks: → key, ordinal, hash, for each embedding column if it is missing."""
+        missing = [SQL("chunk.{} IS NULL").format(Identifier(column)) for column in embeddings]
+        return self._compose("chunks", missing=SQL(", ").join(missing))
+
+    def reuse(self, embedding: str) -> Composed:
+        """Find vectors by content: `hashes` → hash, vector."""
+        return self._compose("reuse", column=Identifier(embedding))
+
+    def put_chunk(self, embeddings: tuple[str, ...]) -> Composed:
+        """Write one chunk: key, `ordinal`, `content`, `content_hash`, `generation`, vectors.
+
+        The vector of the n-th embedding column is `vector_n`, None to leave it as it is.
+        """
+        names = [Identifier(column) for column in embeddings]
+        updates = [
+            SQL(
+                ",\n  {0} = CASE WHEN old.content_hash = excluded.content_hash"
+                " THEN coalesce(excluded.{0}, old.{0}) ELSE excluded.{0} END"
+            ).format(name)
+            for name in names
+        ]
+        return self._compose(
+            "put_chunk",
+            columns=SQL("").join(SQL(", {}").format(name) for name in names),
+            column_values=SQL("").join(
+                SQL(", {}").format(Placeholder(f"vector_{n}")) for n in range(len(names))
+            ),
+            column_updates=SQL("").join(updates),
+        )
+
+    def unfilled(self, embedding: str, *, resumed: bool) -> Composed:
+        """Read the next chunks without a vector: `rows`, and when resumed the last key, `ordinal`.
+
+        → key, ordinal, hash, content
+        """
+        after = SQL("({}, chunk.ordinal) > ({}, {})").format(
+            self._holes["chunk_key"], self._holes["key_values"], Placeholder("ordinal")
+        )
+        return self._compose(
+            "unfilled",
+            column=SQL("chunk.{}").format(Identifier(embedding)),
+            after=after if resumed else SQL("true"),
+        )
+
+    def fill_chunk(self, embedding: str) -> Composed:
+        """Add a vector to a chunk: key, `ordinal`, `content_hash`, `vector`."""
+        return self._compose("fill_chunk", column=Identifier(embedding))

@@ -1,0 +1,311 @@
+"""The worker: claim, embed, write, until nothing waits or until it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from pgsearch import database, models, registry
+from pgsearch.declare import Model
+from pgsearch.errors import ConnectionFailed, ObjectMissing
+from pgsearch.lifecycle import advance, refresh_statistics
+from pgsearch.models import fingerprint
+from pgsearch.models.protocol import Embedder
+from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
+from pgsearch.sync import queue
+from pgsearch.sync.embed import LoadedEmbedding, prepare
+from pgsearch.sync.fill import EmbeddingFill, fill_documents
+from pgsearch.sync.statements import Statements
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a drain is with one search index.
+
+    Args:
+        search_index: Its name.
+        step: `embed` counts documents, `fill` counts chunks of an added embedding, `index` is
+            the build of an HNSW index.
+        done: How many are done.
+        waiting: How many are left, as far as is known.
+        embedding: Name of the embedding, for `fill` and `index`.
+    """
+
+    search_index: str
+    step: str
+    done: int = 0
+    waiting: int = 0
+    embedding: str | None = None
+
+
+@dataclass
+class Report:
+    """What a worker did.
+
+    Args:
+        documents: Documents brought up to date, deleted ones among them.
+        chunks: Chunks written.
+        embedded: Texts that went through a model.
+        reused: Vectors taken over from equal content.
+        failed: Documents on which a model failed; they are tried again, or parked.
+        seconds: How long it took.
+        entered: States that embeddings entered, as `name: state`.
+    """
+
+    documents: int = 0
+    chunks: int = 0
+    embedded: int = 0
+    reused: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    entered: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One search index with what its synchronisation needs."""
+
+    index: RegisteredIndex
+    statements: Statements
+    embeddings: tuple[LoadedEmbedding, ...]
+    fills: tuple[EmbeddingFill, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(embedding.column for embedding in self.embeddings)
+
+
+class Worker:
+    """Keeps chunks and vectors true to their rows, for all search indexes or some.
+
+    Any number of workers may run, on any machines. A worker holds no transaction open while a
+    model computes.
+
+    Args:
+        url: The database.
+        indexes: Names of search indexes; all of them if none is named.
+        load: Makes the Embedder of a model.
+        batch_rows: Queue rows per claim.
+        lease_s: Seconds after which a claim that was not finished is anybody's.
+        max_attempts: After so many failures a document is parked.
+        on_progress: Called after every batch.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        indexes: Sequence[str] = (),
+        load: Callable[[Model], Embedder] = models.load,
+        batch_rows: int = 256,
+        lease_s: float = 300.0,
+        max_attempts: int = 5,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._url = url
+        self._names = tuple(indexes)
+        self._load = load
+        self._batch_rows = batch_rows
+        self._lease_s = lease_s
+        self._max_attempts = max_attempts
+        self._on_progress = on_progress
+        self._stop = Event()
+        self._tasks: dict[int, _Task] = {}
+
+    def stop(self) -> None:
+        """Make `run` and `drain` return after the batch that they are at; any thread may call."""
+        self._stop.set()
+
+    def drain(self) -> Report:
+        """Work until nothing waits that is due, then return what was done.
+
+        Raises:
+            DatabaseError: The database cannot be reached, or pgsearch is not installed in it.
+            ModelError: A model cannot be loaded, or is not the registered one.
+        """
+        report = Report()
+        started = time.perf_counter()
+        with database.connect(self._url) as connection:
+            self._prepare(connection)
+            while not self._stop.is_set() and self._round(connection, report):
+                pass
+        report.seconds = time.perf_counter() - started
+        return report
+
+    def run(self, *, poll_s: float = 1.0) -> Report:
+        """Work until `stop` is called, looking for changes every `poll_s` seconds.
+
+        A database that goes away is waited for; one that cannot be reached at the start is an
+        error, as in `drain`.
+        """
+        report = Report()
+        started = time.perf_counter()
+        reached = False
+        while not self._stop.is_set():
+            try:
+                with database.connect(self._url) as connection:
+                    self._prepare(connection)
+                    reached = True
+                    self._serve(connection, report, poll_s)
+            except (psycopg.OperationalError, ConnectionFailed) as error:
+                if not reached:
+                    raise
+                log.warning("The database went away, trying again in %s s: %s", poll_s, error)
+                self._stop.wait(poll_s)
+        report.seconds = time.perf_counter() - started
+        return report
+
+    def _serve(self, connection: database.Connection, report: Report, poll_s: float) -> None:
+        while not self._stop.is_set():
+            if not self._round(connection, report):
+                self._stop.wait(poll_s)
+
+    def _prepare(self, connection: database.Connection) -> None:
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        database.register_vectors(connection)
+        registry.require_installed(connection)
+
+    def _round(self, connection: database.Connection, report: Report) -> bool:
+        """Give every search index its turn; return whether there was anything to do."""
+        busy = False
+        for task in self._current_tasks(connection):
+            if self._stop.is_set():
+                break
+            busy |= self._step(connection, task, report)
+        return busy
+
+    def _current_tasks(self, connection: database.Connection) -> Iterator[_Task]:
+        """Yield the search indexes that have a live embedding, as the registry has them now."""
+        indexes = registry.read(connection, *self._names)
+        if self._names and not any(index.live for index in indexes):
+            raise ObjectMissing(
+                f"Search index {', '.join(self._names)} has no embedding to keep up to date.",
+                hint="Add one in a migration, with op.add_embedding().",
+            )
+        for index in indexes:
+            if index.live:
+                yield self._task(connection, index)
+
+    def _task(self, connection: database.Connection, index: RegisteredIndex) -> _Task:
+        known = self._tasks.get(index.id)
+        if known is not None and known.index == index:
+            return known
+        statements = Statements(index.definition)
+        embeddings = tuple(
+            LoadedEmbedding(embedding, self._verified(connection, embedding))
+            for embedding in index.live
+        )
+        filling = [e for e in embeddings if e.registered.state == "filling"]
+        task = _Task(
+            index, statements, embeddings, tuple(EmbeddingFill(statements, e) for e in filling)
+        )
+        self._tasks[index.id] = task
+        return task
+
+    def _verified(
+        self, connection: database.Connection, embedding: RegisteredEmbedding
+    ) -> Embedder:
+        """Load an embedding's model; it must reproduce the vectors of its first day."""
+        embedder = self._load(embedding.model)
+        if embedding.fingerprint is not None:
+            fingerprint.verify(embedder, embedding.fingerprint, model_name=embedding.model.name)
+        else:
+            connection.execute(
+                "UPDATE pgsearch.embedding SET fingerprint = %s"
+                " WHERE id = %s AND fingerprint IS NULL",
+                [Jsonb(fingerprint.fingerprint(embedder)), embedding.id],
+            )
+        return embedder
+
+    def _step(self, connection: database.Connection, task: _Task, report: Report) -> bool:
+        """Do the most urgent thing: a fresh change, the first fill, an added embedding's fill."""
+        claim = queue.claim(
+            connection,
+            task.statements,
+            task.columns,
+            rows=self._batch_rows,
+            lease_s=self._lease_s,
+        )
+        if claim is not None:
+            self._process(connection, task, claim, report)
+            return True
+        if not task.index.filled:
+            return fill_documents(connection, task.index)
+        if any(self._fill(connection, task, fill, report) for fill in task.fills):
+            return True
+        entered = advance(
+            connection,
+            task.index,
+            on_build=lambda name: self._on_progress(
+                Progress(task.index.name, "index", embedding=name)
+            ),
+        )
+        report.entered += entered
+        refresh_statistics(connection, task.index)
+        return bool(entered)
+
+    def _process(
+        self,
+        connection: database.Connection,
+        task: _Task,
+        claim: queue.Claim,
+        report: Report,
+    ) -> None:
+        """Bring the claimed documents up to date."""
+        statements = task.statements
+        try:
+            prepared = prepare(connection, statements, task.embeddings, claim.documents)
+        except BaseException:
+            queue.release(connection, statements, claim)
+            raise
+        written = queue.write(
+            connection,
+            statements,
+            task.columns,
+            prepared.writes,
+            truncations=claim.truncations,
+        )
+        parked = queue.fail(
+            connection, statements, prepared.failures, max_attempts=self._max_attempts
+        )
+        for document, error in prepared.failures.items():
+            log.warning("%s: row %s failed: %s", task.index.name, document.key, error)
+        if parked:
+            log.error("%s: %s parked; see `pgsearch status`.", task.index.name, parked)
+        report.documents += len(written)
+        report.chunks += sum(len(write.put) for write in written)
+        report.embedded += prepared.embedded
+        report.reused += prepared.reused
+        report.failed += len(prepared.failures)
+        waiting = connection.execute(statements.waiting).fetchone()
+        assert waiting is not None
+        self._on_progress(
+            Progress(task.index.name, "embed", done=len(claim.documents), waiting=waiting[0])
+        )
+
+    def _fill(
+        self,
+        connection: database.Connection,
+        task: _Task,
+        fill: EmbeddingFill,
+        report: Report,
+    ) -> bool:
+        """Fill an added embedding a little further; return whether there was anything to do."""
+        step = fill.step(connection, self._batch_rows)
+        if step is None:
+            return False
+        report.chunks += step.filled
+        report.embedded += step.filled
+        report.failed += step.failed
+        self._on_progress(
+            Progress(task.index.name, "fill", done=step.filled, embedding=step.embedding)
+        )
+        return True

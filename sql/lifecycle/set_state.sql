@@ -1,0 +1,8 @@
+WITH changed AS (
+  UPDATE pgsearch.embedding
+  SET state = %(state)s, ready_at = CASE WHEN %(state)s = 'ready' THEN clock_timestamp() ELSE ready_at END
+  WHERE id = %(id)s AND state <> %(state)s
+  RETURNING search_index_id, name
+)
+INSERT INTO pgsearch.event (search_index_id, embedding, kind)
+SELECT search_index_id, name, %(state)s FROM changed

@@ -1,0 +1,5 @@
+-- The queue's newest row when all documents were written; set once.
+UPDATE pgsearch.embedding
+SET fill_watermark = coalesce(fill_watermark, (SELECT coalesce(max(queue_id), 0) FROM {queue}))
+WHERE id = %(id)s
+RETURNING fill_watermark

@@ -1,0 +1,1 @@
+INSERT INTO {queue} ({key}) VALUES ({key_values})
