@@ -1,0 +1,1 @@
+"""Measurements of pgsearch: each module is run as `python -m bench.NAME`."""
