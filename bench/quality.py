@@ -1,0 +1,295 @@
+"""Search quality and latency on a test collection, through the product's own path.
+
+    python -m bench.quality --data FOLDER [--embeddings-cache FOLDER]
+
+A fresh database, on the server of DATABASE_URL or on the embedded one, is
+migrated with the standalone migrations, filled by COPY, synchronised by a worker,
+asked every judged query through the SQL function, and dropped.
+
+Each mode (keyword, vector, hybrid) is asked twice. The first pass takes k => 100
+and gives nDCG@10 and recall@100. The second takes k => 10, on the same
+connection, and gives the latencies: one query at a time, from the call to the
+last row. The query's vector is made before and is not in them; what the model
+takes for one query is `embed_query_p50_ms`, over the first hundred queries.
+
+With --embeddings-cache, vectors are kept by content, and a second run takes
+seconds: `embedded` then says 0, and `sync` is not the time that the model takes.
+
+The targets are those of SciFact; other collections are reported without. The
+exit status is 1 if a target is missed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+import click
+from psycopg import sql
+
+from bench.embeddings_cache import CachedEmbedder
+from bench.report import percentile, progress, report
+from pgsearch import database
+from pgsearch.declare import Model
+from pgsearch.errors import Error
+from pgsearch.evaluate.collection import Collection, read_beir
+from pgsearch.evaluate.metrics import ndcg, recall
+from pgsearch.models.protocol import Embedder
+
+if TYPE_CHECKING:
+    from pgvector import Vector
+    from rich.progress import Progress
+
+MODES = ("keyword", "vector", "hybrid")
+
+TARGETS = {
+    "scifact": {
+        "keyword_ndcg10": ">= 0.660",
+        "vector_ndcg10": ">= 0.640",
+        "hybrid_ndcg10": ">= 0.710",
+    }
+}
+
+_SEARCH = "SELECT id FROM document_search(%s, k => %s, vector => %s, mode => %s)"
+
+#: Queries that are embedded one by one to time the model.
+_TIMED_EMBEDDINGS = 100
+
+Report = Callable[[str, float, str], None]
+
+
+class Question(NamedTuple):
+    """A judged query: its text, its vector, and the grades of documents by row id."""
+
+    text: str
+    vector: Vector
+    relevant: dict[int, int]
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="A collection in BEIR's layout: corpus.jsonl, queries.jsonl, qrels.tsv.",
+)
+@click.option(
+    "--embeddings-cache",
+    "cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where vectors are kept between runs.",
+)
+def main(data: Path, cache: Path | None) -> None:
+    """Measure search quality and latency on a test collection."""
+    try:
+        met = measure(data, cache)
+    except Error as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(0 if met else 1)
+
+
+def measure(data: Path, cache: Path | None) -> bool:
+    """Run the bench; return whether every target was met.
+
+    Raises:
+        Error: The collection cannot be read, or a part of the product fails.
+    """
+    case = data.resolve().name
+    collection = read_beir(data)
+    targets = TARGETS.get(case, {})
+    outcomes: list[bool | None] = []
+
+    def tell(metric: str, value: float, unit: str) -> None:
+        outcomes.append(report(case, metric, value, unit, targets.get(metric)))
+
+    with _embedders(cache) as load, fresh_database() as url, progress() as display:
+        _migrate(url)
+        ids = _fill(url, collection, tell, display)
+        _synchronise(url, load, len(ids), tell, display)
+        questions = _embed_queries(collection, ids, load, tell)
+        with database.connect(url) as connection:
+            database.register_vectors(connection)
+            for mode in MODES:
+                _measure_quality(connection, mode, questions, tell, display)
+            for mode in MODES:
+                _measure_latency(connection, mode, questions, tell, display)
+    return False not in outcomes
+
+
+@contextmanager
+def fresh_database() -> Iterator[str]:
+    """Create an empty database; yield its URL, then drop it.
+
+    It is made on the server of DATABASE_URL, or on the embedded server.
+    """
+    server = database.database_url()
+    name = f"pgsearch_bench_{os.getpid()}"
+    identifier = sql.Identifier(name)
+    with database.connect(server) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(identifier))
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        with database.connect(server) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+@contextmanager
+def _embedders(cache: Path | None) -> Iterator[Callable[[Model], Embedder]]:
+    """Yield what loads a model, behind the cache if there is one."""
+    from pgsearch import models
+
+    if cache is None:
+        yield models.load
+        return
+    made: dict[Model, CachedEmbedder] = {}
+
+    def load(model: Model) -> Embedder:
+        if model not in made:
+            made[model] = CachedEmbedder(models.load(model), model, cache)
+        return made[model]
+
+    try:
+        yield load
+    finally:
+        for embedder in made.values():
+            embedder.close()
+
+
+def _migrate(url: str) -> None:
+    from alembic import command
+
+    from pgsearch.cli.migrate import configuration
+
+    command.upgrade(configuration(url), "head")
+
+
+def _fill(url: str, collection: Collection, tell: Report, display: Progress) -> dict[str, int]:
+    """Copy the documents into the table `document`; return row ids by document id."""
+    ids = {document: number for number, document in enumerate(collection.documents, start=1)}
+    started = time.perf_counter()
+    with (
+        database.connect(url) as connection,
+        connection.cursor() as cursor,
+        cursor.copy("COPY document (id, title, body) FROM STDIN") as copy,
+    ):
+        documents = collection.documents.items()
+        for name, document in display.track(documents, description="COPY"):
+            copy.write_row((ids[name], document.title, document.text))
+    tell("rows", len(ids), "rows")
+    tell("load", time.perf_counter() - started, "s")
+    return ids
+
+
+def _synchronise(
+    url: str, load: Callable[[Model], Embedder], rows: int, tell: Report, display: Progress
+) -> None:
+    """Let a worker embed everything, build the index and activate the embedding."""
+    from pgsearch import sync
+
+    task = display.add_task("embed", total=rows)
+
+    def show(state: sync.Progress) -> None:
+        display.update(task, description=state.step)
+        if state.step == "embed":
+            display.advance(task, state.done)
+
+    done = sync.Worker(url, load=load, on_progress=show).drain()
+    if done.failed:
+        raise Error(f"The model failed on {done.failed} documents.", hint="See the log above.")
+    embedder = load(_model())
+    tell("chunks", done.chunks, "chunks")
+    tell(
+        "embedded",
+        embedder.embedded if isinstance(embedder, CachedEmbedder) else done.embedded,
+        "texts",
+    )
+    tell("sync", done.seconds, "s")
+
+
+def _model() -> Model:
+    """Return the model of the standalone migrations' embedding."""
+    from pgsearch.canonical import MINILM
+
+    return MINILM
+
+
+def _embed_queries(
+    collection: Collection,
+    ids: Mapping[str, int],
+    load: Callable[[Model], Embedder],
+    tell: Report,
+) -> list[Question]:
+    """Return the judged queries with their vectors, and time the model on some of them."""
+    from pgsearch import models
+
+    queries = collection.judged_queries
+    if not queries:
+        raise Error("No query of the collection has a relevant document.")
+    model = models.load(_model())
+    model.embed_queries(["the first call also warms up"])
+    seconds = []
+    for text in list(queries.values())[:_TIMED_EMBEDDINGS]:
+        started = time.perf_counter()
+        model.embed_queries([text])
+        seconds.append(time.perf_counter() - started)
+    tell("queries", len(queries), "queries")
+    tell("embed_query_p50_ms", 1000 * percentile(seconds, 50), "ms")
+    vectors = load(_model()).embed_queries(list(queries.values()))
+    return [
+        Question(
+            text,
+            vector,
+            {ids[name]: grade for name, grade in collection.judgements[query].items()},
+        )
+        for (query, text), vector in zip(queries.items(), vectors, strict=True)
+    ]
+
+
+def _measure_quality(
+    connection: database.Connection,
+    mode: str,
+    questions: Sequence[Question],
+    tell: Report,
+    display: Progress,
+) -> None:
+    gains, recalls = [], []
+    for question in display.track(questions, description=f"{mode}, k = 100"):
+        ranked = _ask(connection, mode, question, 100)
+        gains.append(ndcg(ranked, question.relevant, 10))
+        recalls.append(recall(ranked, question.relevant, 100))
+    tell(f"{mode}_ndcg10", fmean(gains), "nDCG")
+    tell(f"{mode}_recall100", fmean(recalls), "share")
+
+
+def _measure_latency(
+    connection: database.Connection,
+    mode: str,
+    questions: Sequence[Question],
+    tell: Report,
+    display: Progress,
+) -> None:
+    milliseconds = []
+    for question in display.track(questions, description=f"{mode}, k = 10"):
+        started = time.perf_counter()
+        _ask(connection, mode, question, 10)
+        milliseconds.append(1000 * (time.perf_counter() - started))
+    tell(f"{mode}_p50_ms", percentile(milliseconds, 50), "ms")
+    tell(f"{mode}_p95_ms", percentile(milliseconds, 95), "ms")
+
+
+def _ask(connection: database.Connection, mode: str, question: Question, k: int) -> list[int]:
+    """Return row ids, best first."""
+    vector = None if mode == "keyword" else question.vector
+    return [row[0] for row in connection.execute(_SEARCH, (question.text, k, vector, mode))]
+
+
+if __name__ == "__main__":
+    main()
