@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from pgsearch.declare import Chunking, Embedding, Model, SearchIndex
 from pgsearch.errors import Error
 
-__all__ = ["Chunking", "Embedding", "Error", "Model", "SearchIndex", "__version__"]
+if TYPE_CHECKING:
+    from pgsearch.search import Hit, search
+
+__all__ = [
+    "Chunking",
+    "Embedding",
+    "Error",
+    "Hit",
+    "Model",
+    "SearchIndex",
+    "__version__",
+    "search",
+]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import `search` and `Hit` when they are first used: they need SQLAlchemy's ORM."""
+    if name in ("Hit", "search"):
+        # Not `import pgsearch.search`: the function shall have the name, not the package.
+        from pgsearch.search.select import Hit, search
+
+        globals().update(Hit=Hit, search=search)
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""What `pgsearch demo` shows: the documentation of Python's standard library, searched."""

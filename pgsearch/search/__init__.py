@@ -1,0 +1,7 @@
+"""Search from SQLAlchemy: a `Select` that gives entities with what made them a hit."""
+
+from __future__ import annotations
+
+from pgsearch.search.select import Hit, search
+
+__all__ = ["Hit", "search"]

@@ -1,0 +1,253 @@
+"""`search(Article, "text")`: a Select that gives entities and hits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
+
+from sqlalchemy import ColumnElement, Select, Table, and_, column, inspect, select
+from sqlalchemy.orm import Bundle, Mapper
+
+from pgsearch import models
+from pgsearch.declare import Embedding, SearchIndex, declared_on
+from pgsearch.errors import DeclarationError, QueryError
+from pgsearch.search.statement import HIT_COLUMNS, SearchStatement
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Row
+    from sqlalchemy.sql.selectable import TableValuedAlias
+
+Entity = TypeVar("Entity")
+
+MODES = ("hybrid", "keyword", "vector")
+MAX_K = 1000
+MAX_QUERY_LENGTH = 8192
+
+
+class Hit(NamedTuple):
+    """What made a row a result.
+
+    Attributes:
+        score: By which results are ordered; comparable within one query only.
+        keyword_score: BM25 of the document, 0 if no term is in it.
+        keyword_rank: Its place in the keyword leg, None if it was not found there.
+        similarity: Cosine similarity of its nearest passage, None without vectors.
+        vector_rank: Its place in the vector leg, None if it was not found there.
+        passage: The nearest passage, None if the document has no chunk yet.
+        stale: Whether the passage is older than the row.
+    """
+
+    score: float
+    keyword_score: float | None
+    keyword_rank: int | None
+    similarity: float | None
+    vector_rank: int | None
+    passage: str | None
+    stale: bool
+
+
+class _HitBundle(Bundle[Hit]):
+    """Makes Hit tuples of a row's columns."""
+
+    inherit_cache = True
+
+    def create_row_processor(
+        self,
+        query: Any,  # noqa: ARG002
+        procs: Sequence[Callable[[Row[Any]], Any]],
+        labels: Sequence[str],  # noqa: ARG002
+    ) -> Callable[[Row[Any]], Hit]:
+        """Return what turns a row into a Hit."""
+
+        def make(row: Row[Any]) -> Hit:
+            return Hit(*(process(row) for process in procs))
+
+        return make
+
+
+@overload
+def search(
+    source: type[Entity],
+    query: str,
+    *,
+    limit: int = ...,
+    where: ColumnElement[bool] | Sequence[ColumnElement[bool]] = ...,
+    mode: str = ...,
+    index: SearchIndex | None = ...,
+    embedding: str | None = ...,
+    vector: Sequence[float] | None = ...,
+) -> Select[Entity, Hit]: ...
+
+
+@overload
+def search(
+    source: SearchIndex | Table,
+    query: str,
+    *,
+    limit: int = ...,
+    where: ColumnElement[bool] | Sequence[ColumnElement[bool]] = ...,
+    mode: str = ...,
+    index: SearchIndex | None = ...,
+    embedding: str | None = ...,
+    vector: Sequence[float] | None = ...,
+) -> Select[Any]: ...
+
+
+def search(
+    source: Any,
+    query: str,
+    *,
+    limit: int = 10,
+    where: ColumnElement[bool] | Sequence[ColumnElement[bool]] = (),
+    mode: str = "hybrid",
+    index: SearchIndex | None = None,
+    embedding: str | None = None,
+    vector: Sequence[float] | None = None,
+) -> Select[Any]:
+    """Search a table; execute the result in any session, sync or async, with any driver.
+
+        for article, hit in session.execute(search(Article, "forgotten password", limit=5)):
+            print(hit.score, article.title)
+
+    Until the embedding is ready, mode "hybrid" answers from keywords.
+
+    Args:
+        source: A mapped class; or a table or SearchIndex, and then rows instead of entities.
+        query: What is asked, 1 to 8192 characters. Quoted phrases and words with a minus sign
+            are conditions, as in PostgreSQL's websearch_to_tsquery.
+        limit: How many results, 1 to 1000, best first.
+        where: Conditions on the source table. They narrow both legs, so that `limit` results
+            come back if there are as many; a `.where` on the Select only thins them out.
+        mode: "hybrid", "keyword" or "vector".
+        index: The search index, if the table has several.
+        embedding: Name of the embedding to ask, if not the declared active one.
+        vector: The query's vector; if None, the embedding's model makes it in this process.
+
+    Returns:
+        A Select of (entity, Hit), or of the table's columns followed by Hit's fields.
+
+    Raises:
+        QueryError: The query cannot be answered.
+        DeclarationError: There is no search index on the table, or several.
+        ModelUnavailable: The model cannot be loaded; pass `vector`, or mode "keyword".
+    """
+    _check_request(query, limit, mode)
+    chosen = _index(source, index)
+    asked = _embedding(chosen, embedding)
+    if mode == "vector" and asked is None:
+        raise QueryError(
+            f"Search index {chosen.name!r} declares no active embedding for mode 'vector'.",
+            hint="Declare active='…' on the SearchIndex, or pass embedding='…'.",
+        )
+    table = chosen.table
+    conditions = [where] if isinstance(where, ColumnElement) else list(where)
+    keys = select(*table.primary_key.columns).where(*conditions) if conditions else None
+    statement = SearchStatement(
+        chosen.definition(),
+        asked,
+        query=query,
+        k=limit,
+        mode=mode,
+        vector=_vector(asked, query, vector) if mode != "keyword" and asked else None,
+        keys=keys,
+    )
+    hits = statement.hits([column(c.name, c.type) for c in table.primary_key.columns])
+    return _select(source, table, hits)
+
+
+def _check_request(query: str, limit: int, mode: str) -> None:
+    if not query.strip():
+        raise QueryError("The query is empty.", hint="Pass at least one word.")
+    if len(query) > MAX_QUERY_LENGTH:
+        raise QueryError(
+            f"The query is {len(query)} characters long, at most {MAX_QUERY_LENGTH} are answered.",
+            hint="Pass the words or sentences that matter.",
+        )
+    if "\x00" in query or any("\ud800" <= character <= "\udfff" for character in query):
+        raise QueryError(
+            "The query holds a NUL character or a lone surrogate, which no PostgreSQL text can.",
+            hint="Remove it, as in query.replace('\\x00', '').encode('utf-8', 'ignore').decode().",
+        )
+    if not 1 <= limit <= MAX_K:
+        raise QueryError(
+            f"limit={limit} is outside 1 to {MAX_K}.", hint="Ask for the best few, as in limit=10."
+        )
+    if mode not in MODES:
+        raise QueryError(
+            f"There is no mode {mode!r}.", hint=f"There are {', '.join(map(repr, MODES))}."
+        )
+
+
+def _table(source: Any) -> Table:
+    if isinstance(source, Table):
+        return source
+    mapper = inspect(source, raiseerr=False)
+    if not isinstance(mapper, Mapper) or not isinstance(mapper.local_table, Table):
+        raise DeclarationError(
+            f"{source!r} is neither a mapped class nor a table nor a SearchIndex.",
+            hint="Write search(Article, '…') with a class that is mapped to a table.",
+        )
+    return mapper.local_table
+
+
+def _index(source: Any, index: SearchIndex | None) -> SearchIndex:
+    if isinstance(source, SearchIndex):
+        return source
+    table = _table(source)
+    if index is not None:
+        if index.table is not table:
+            raise DeclarationError(
+                f"Search index {index.name!r} is on table {index.table.name!r}, "
+                f"not on {table.name!r}.",
+                hint="Pass a search index of the table that is searched.",
+            )
+        return index
+    declared = declared_on(table)
+    if len(declared) == 1:
+        return next(iter(declared.values()))
+    if not declared:
+        raise DeclarationError(
+            f"No search index is declared on table {table.name!r}.",
+            hint=f"Declare one: SearchIndex('{table.name}_search', {table.name}, text={{…}}).",
+        )
+    raise DeclarationError(
+        f"Several search indexes are declared on table {table.name!r}: {', '.join(declared)}.",
+        hint="Pass index=… to say which one.",
+    )
+
+
+def _embedding(index: SearchIndex, name: str | None) -> Embedding | None:
+    if name is None:
+        return index.active_embedding
+    for embedding in index.embeddings:
+        if embedding.name == name:
+            return embedding
+    raise QueryError(
+        f"Search index {index.name!r} declares no embedding {name!r}.",
+        hint="It declares " + (", ".join(e.name for e in index.embeddings) or "none") + ".",
+    )
+
+
+def _vector(embedding: Embedding, query: str, given: Sequence[float] | None) -> str:
+    """Return the query's vector as text, which every driver can send."""
+    model = embedding.model
+    if given is None:
+        return models.load(model).embed_queries([query])[0].to_text()
+    if len(given) != model.dimensions:
+        raise QueryError(
+            f"The query's vector has {len(given)} dimensions, embedding {embedding.name!r} has "
+            f"{model.dimensions}.",
+            hint=f"Make it with {model.name}, the model of that embedding.",
+        )
+    return "[" + ",".join(repr(float(value)) for value in given) + "]"
+
+
+def _select(source: Any, table: Table, hits: TableValuedAlias) -> Select[Any]:
+    key = [column.name for column in table.primary_key.columns]
+    same_row = and_(*(table.c[name] == hits.c[name] for name in key))
+    found = [hits.c[str(column.key)] for column in HIT_COLUMNS]
+    order = [hits.c.score.desc().nulls_last(), *(hits.c[name] for name in key)]
+    if isinstance(source, (Table, SearchIndex)):
+        return cast("Select[Any]", select(table, *found).join(hits, same_row).order_by(*order))
+    bundle = _HitBundle("hit", *found)
+    return cast("Select[Any]", select(source, bundle).join(hits, same_row).order_by(*order))
