@@ -186,8 +186,10 @@ $$;
 
 
 -- The embedding that answers a query: the one that is named, else the active one. All columns are
--- NULL when there is none; naming one that cannot answer is an error.
-CREATE FUNCTION pgsearch.answering_embedding(schema_name text, index_name text, embedding text)
+-- NULL when there is none; that the one that is named cannot answer is an error where it is required.
+CREATE FUNCTION pgsearch.answering_embedding(
+  schema_name text, index_name text, embedding text, is_required boolean DEFAULT true
+)
 RETURNS pgsearch.embedding
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
@@ -202,14 +204,17 @@ BEGIN
           WHEN answering_embedding.embedding IS NULL THEN e.state = 'active'
           ELSE e.name = answering_embedding.embedding
         END;
-  IF embedding IS NOT NULL AND (found.state IS NULL OR found.state NOT IN ('ready', 'active')) THEN
+  IF found.state IN ('ready', 'active') THEN
+    RETURN found;
+  END IF;
+  IF embedding IS NOT NULL AND is_required THEN
     RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot answer: it %',
         quote_literal(embedding), quote_ident(index_name),
         coalesce('is ' || found.state, 'does not exist')
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'See `pgsearch status`; `pgsearch sync` makes an embedding ready.';
   END IF;
-  RETURN found;
+  RETURN NULL;
 END
 $$;
 
