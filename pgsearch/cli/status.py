@@ -1,0 +1,129 @@
+"""`pgsearch status`: search indexes, embeddings and queues in a table, or as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pgsearch.cli import console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pgsearch.status import EmbeddingStatus, IndexStatus
+
+_STATE_COLOURS = {"active": "green", "ready": "cyan", "retired": "dim"}
+
+
+@click.command()
+@click.argument("indexes", nargs=-1, metavar="[INDEX]...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per search index.")
+@click.pass_obj
+def command(url: str | None, indexes: tuple[str, ...], as_json: bool) -> None:
+    """Show the state of search indexes, embeddings and queues.
+
+    Without an INDEX, all of them are shown.
+    """
+    from pgsearch import database
+    from pgsearch.status import read_status
+
+    with database.connect(console.use_database(url)) as connection:
+        found = read_status(connection, *indexes)
+    if as_json:
+        _print_json(found)
+    elif not found:
+        click.echo(
+            "There is no search index yet; op.create_search_index() in a migration makes one."
+        )
+    else:
+        output = console.results()
+        for index in found:
+            for line in facts(index):
+                output.print(line)
+            if index.embeddings:
+                output.print(embedding_table(index))
+            for remark in _remarks(index):
+                output.print(remark)
+
+
+def _print_json(found: tuple[IndexStatus, ...]) -> None:
+    import json
+    from dataclasses import asdict
+
+    for index in found:
+        click.echo(json.dumps(asdict(index), ensure_ascii=False))
+
+
+def facts(index: IndexStatus) -> list[str]:
+    """Return what a search index holds and what waits, a line each."""
+    filling = "" if index.filled else ", still reading rows that were there before it"
+    oldest = "" if index.oldest_s is None else f", the oldest for {age(index.oldest_s)}"
+    failed = f", [red]{index.failed:,} failed[/]" if index.failed else ", none failed"
+    return [
+        f"[bold]{index.name}[/] on table {index.table}",
+        f"  documents  {index.documents:,} ({size(index.document_bytes)}){filling}",
+        f"  keywords   GIN index {size(index.keyword_index_bytes)}",
+        f"  chunks     {index.chunks:,} ({size(index.chunk_bytes)} with their vectors)",
+        f"  queue      {index.waiting:,} waiting{oldest}{failed}",
+    ]
+
+
+def embedding_table(index: IndexStatus) -> Table:
+    """Return the table of a search index's embeddings."""
+    from rich.table import Table
+
+    table = Table("embedding", "state")
+    for heading in ("vectors", "coverage", "HNSW index"):
+        table.add_column(heading, justify="right")
+    table.add_column("model", no_wrap=True, overflow="ellipsis")
+    for embedding in index.embeddings:
+        colour = _STATE_COLOURS.get(embedding.state, "yellow")
+        table.add_row(
+            embedding.name,
+            f"[{colour}]{embedding.state}[/]",
+            f"{embedding.vectors:,}",
+            f"{embedding.coverage:.1%}",
+            _index_size(embedding),
+            embedding.model,
+        )
+    return table
+
+
+def _index_size(embedding: EmbeddingStatus) -> str:
+    if embedding.index_bytes is None:
+        return "not built"
+    return size(embedding.index_bytes) + ("" if embedding.index_valid else " [red]INVALID[/]")
+
+
+def _remarks(index: IndexStatus) -> list[str]:
+    """Return what someone should know who sees the tables."""
+    remarks = []
+    if not index.filled:
+        remarks.append("Rows are read by a worker; if none runs: `pgsearch sync`.")
+    if index.failed:
+        remarks.append(f"The row that failed last says: {index.last_error}")
+    if index.truncated:
+        remarks.append(
+            f"{index.truncated:,} documents are too long for a tsvector; keyword "
+            "search knows their beginning, vector search all of them."
+        )
+    return remarks
+
+
+def age(seconds: float) -> str:
+    """Return an age as people say it: `4 s`, `12 min`, `3 h`, `2 d`."""
+    for limit, unit, length in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def size(count: int) -> str:
+    """Return bytes as PostgreSQL shows them: `8192 bytes`, `12 MB`."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 10240:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.0f} TB"

@@ -1,0 +1,75 @@
+"""`pgsearch sync`: embed what waits, and return."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pgsearch.cli import console
+from pgsearch.errors import EmbeddingFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich import progress as bars
+
+    from pgsearch.sync import Progress, Report
+
+
+@click.command()
+@click.argument("indexes", nargs=-1, metavar="[INDEX]...")
+@click.option("--batch", default=256, show_default=True, help="Changes per batch.")
+@click.pass_obj
+def command(url: str | None, indexes: tuple[str, ...], batch: int) -> None:
+    """Embed what waits, and return.
+
+    Fills existing tables and added embeddings, builds HNSW indexes, and activates a first
+    embedding. Without an INDEX, all search indexes are brought up to date.
+    """
+    from pgsearch.sync import Worker
+
+    uri = console.use_database(url)
+    with console.progress() as display:
+        report = Worker(uri, indexes=indexes, batch_rows=batch, on_progress=show(display)).drain()
+    click.echo(summary(report))
+    if report.failed:
+        raise EmbeddingFailed(
+            f"The model failed on {report.failed:,} documents; the others are done.",
+            hint="`pgsearch status` shows the error. They are tried again by the next sync, and "
+            "parked after five attempts.",
+        )
+
+
+def show(display: bars.Progress) -> Callable[[Progress], None]:
+    """Return what shows a worker's progress, with a bar for each search index and step."""
+    tasks: dict[tuple[str, str, str | None], bars.TaskID] = {}
+    words = {"embed": "embedding", "fill": "filling", "index": "building the HNSW index"}
+
+    def update(progress: Progress) -> None:
+        key = (progress.search_index, progress.step, progress.embedding)
+        if key not in tasks:
+            subject = progress.embedding or progress.search_index
+            tasks[key] = display.add_task(f"{subject}: {words[progress.step]}", total=None)
+        display.advance(tasks[key], progress.done)
+        if progress.step == "embed":
+            done = next(task.completed for task in display.tasks if task.id == tasks[key])
+            display.update(tasks[key], total=done + progress.waiting)
+
+    return update
+
+
+def summary(report: Report) -> str:
+    """Return what a worker did, in one line."""
+    parts = [
+        f"{report.documents:,} documents brought up to date",
+        f"{report.embedded:,} passages embedded",
+    ]
+    if report.reused:
+        parts.append(f"{report.reused:,} vectors reused")
+    if report.failed:
+        parts.append(f"{report.failed:,} documents failed")
+    parts += report.entered
+    if not (report.documents or report.embedded or report.failed or report.entered):
+        return f"Nothing to embed: everything is up to date ({report.seconds:.1f} s)."
+    return f"{', '.join(parts)}, in {report.seconds:.1f} s."

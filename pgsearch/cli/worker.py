@@ -1,0 +1,52 @@
+"""`pgsearch worker`: embed what changes, until stopped."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+import click
+
+from pgsearch.cli import console
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from pgsearch.sync import Progress
+
+
+@click.command()
+@click.argument("indexes", nargs=-1, metavar="[INDEX]...")
+@click.option("--poll", default=1.0, show_default=True, help="Seconds between looks at the queue.")
+@click.option("--batch", default=256, show_default=True, help="Changes per batch.")
+@click.pass_obj
+def command(url: str | None, indexes: tuple[str, ...], poll: float, batch: int) -> None:
+    """Embed what changes, until stopped by SIGTERM or Ctrl-C.
+
+    Any number of workers may run at once. A stopped worker finishes the batch that it is at.
+    Without an INDEX, all search indexes are kept up to date.
+    """
+    from pgsearch.cli.sync import summary
+    from pgsearch.sync import Worker
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    worker = Worker(console.use_database(url), indexes=indexes, batch_rows=batch, on_progress=_log)
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        logging.info("Stopping after this batch (%s).", signal.Signals(number).name)
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    logging.info("Waiting for changes.")
+    logging.info("Stopped: %s", summary(worker.run(poll_s=poll)))
+
+
+def _log(progress: Progress) -> None:
+    if progress.step == "index":
+        logging.info("%s: building the HNSW index of %s", progress.search_index, progress.embedding)
+    else:
+        logging.info(
+            "%s: %s done, %s waiting", progress.search_index, progress.done, progress.waiting
+        )
