@@ -44,9 +44,12 @@ def command(url: str | None, indexes: tuple[str, ...], batch: int) -> None:
 def show(display: bars.Progress) -> Callable[[Progress], None]:
     """Return what shows a worker's progress, with a bar for each search index and step."""
     tasks: dict[tuple[str, str, str | None], bars.TaskID] = {}
-    words = {"embed": "embedding", "fill": "filling", "index": "building the HNSW index"}
+    words = {"embed": "embedding", "fill": "filling"}
 
     def update(progress: Progress) -> None:
+        if progress.step == "index":
+            display.console.print(f"{progress.embedding}: building the HNSW index")
+            return
         key = (progress.search_index, progress.step, progress.embedding)
         if key not in tasks:
             subject = progress.embedding or progress.search_index

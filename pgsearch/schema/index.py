@@ -8,6 +8,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgsearch.definition import IndexDefinition, TypedColumn
 from pgsearch.schema.templates import (
+    columns,
     definition_holes,
     key_names,
     object_holes,
@@ -152,8 +153,10 @@ def _filter_holes(definition: IndexDefinition) -> dict[str, Composable]:
 
 
 def _trigger_holes(definition: IndexDefinition) -> dict[str, Composable]:
-    names = dict.fromkeys(key_names(definition) + tuple(c.name for c in definition.text))
+    texts = tuple(column.name for column in definition.text)
+    captured = tuple(dict.fromkeys(key_names(definition) + texts))
     changed = SQL(" OR ").join(
-        SQL("OLD.{0} IS DISTINCT FROM NEW.{0}").format(Identifier(name)) for name in names
+        SQL("OLD.{0} IS DISTINCT FROM NEW.{0}").format(Identifier(name)) for name in captured
     )
-    return {"changed": changed}
+    table = Identifier(definition.schema, definition.table).as_string(None)
+    return {"changed": changed, "captured": columns(captured), "table_name": Literal(table)}

@@ -1,11 +1,27 @@
--- The only thing added to {table}. WHEN alone decides about an update: a column list would miss
--- what another trigger changes in a column that the statement does not name.
+-- The only thing added to {table}: triggers, which take a lock for a moment.
 
 CREATE TRIGGER {capture_insert} AFTER INSERT ON {table}
   FOR EACH ROW EXECUTE FUNCTION {capture}();
 
-CREATE TRIGGER {capture_update} AFTER UPDATE ON {table}
-  FOR EACH ROW WHEN ({changed}) EXECUTE FUNCTION {capture}();
+-- An update that leaves the text alone must cost nothing. The column list sees to that: without
+-- it, WHEN would fetch long text from TOAST to compare it. But a column list goes by the columns
+-- that the statement names, and a BEFORE trigger may change others; on a table that has one,
+-- WHEN decides alone.
+DO $$
+BEGIN
+  IF EXISTS (
+    SELECT FROM pg_catalog.pg_trigger
+    WHERE tgrelid = {table_name}::regclass AND NOT tgisinternal
+      AND tgtype & 1 = 1 AND tgtype & 2 = 2 AND tgtype & 16 = 16  -- row, before, update
+  ) THEN
+    CREATE TRIGGER {capture_update} AFTER UPDATE ON {table}
+      FOR EACH ROW WHEN ({changed}) EXECUTE FUNCTION {capture}();
+  ELSE
+    CREATE TRIGGER {capture_update} AFTER UPDATE OF {captured} ON {table}
+      FOR EACH ROW WHEN ({changed}) EXECUTE FUNCTION {capture}();
+  END IF;
+END
+$$;
 
 CREATE TRIGGER {capture_delete} AFTER DELETE ON {table}
   FOR EACH ROW EXECUTE FUNCTION {capture}();
