@@ -16,7 +16,7 @@ from pgsearch import resources
 from pgsearch.database import Connection
 from pgsearch.registry import RegisteredIndex
 from pgsearch.sync.embed import LoadedEmbedding, embed
-from pgsearch.sync.queue import key_values
+from pgsearch.sync.queue import key_values, lock
 from pgsearch.sync.statements import Statements
 
 #: Source rows per transaction: short enough that a row's lock is not felt.
@@ -101,6 +101,8 @@ class EmbeddingFill:
                 chunk = {"ordinal": ordinal, "content_hash": content_hash, "vector": outcome}
                 writes.append(identity | chunk)
         with connection.transaction(), connection.cursor() as cursor:
+            width = len(self._statements.definition.key)
+            lock(connection, self._statements, {tuple(row[:width]) for row in found})
             if writes:
                 cursor.executemany(self._statements.fill_chunk(self._embedding.column), writes)
             if failures:

@@ -3,8 +3,10 @@
 A claim leases queue rows and reads text and generation together, then commits. A write takes an
 advisory lock per key, which only workers take, and writes a document's chunks only if the document
 still has the generation that was read. If it has moved on, nothing is written: a newer queue row
-is waiting. So neither two workers nor a lease that ran out can leave an older vector over a newer
-text, and no lock of a worker can hold up the application.
+is waiting. If it has not, but another worker has just written chunks of an older generation, the
+lease is given back, for what to write depends on the chunks that are there. So neither two workers
+nor a lease that ran out can leave an older vector over a newer text, and no lock of a worker can
+hold up the application.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from pgvector import Vector
+from psycopg.sql import SQL
 
 from pgsearch.database import Connection
 from pgsearch.sync.statements import Statements
@@ -114,13 +117,8 @@ def _read(
     asked: Mapping[Key, Sequence[int]],
 ) -> tuple[Claimed, ...]:
     width = len(statements.definition.key)
-    arrays = key_arrays(asked)
-    stored: dict[Key, dict[int, StoredChunk]] = {}
-    texts = connection.execute(statements.read, arrays).fetchall()
-    for row in connection.execute(statements.chunks(embeddings), arrays):
-        ordinal, content_hash, missing = row[width:]
-        chunks = stored.setdefault(row[:width], {})
-        chunks[ordinal] = StoredChunk(content_hash, tuple(missing))
+    texts = connection.execute(statements.read, key_arrays(asked)).fetchall()
+    stored = _stored_chunks(connection, statements, embeddings, asked)
     return tuple(
         Claimed(
             key=row[:width],
@@ -134,6 +132,21 @@ def _read(
     )
 
 
+def _stored_chunks(
+    connection: Connection,
+    statements: Statements,
+    embeddings: tuple[str, ...],
+    keys: Iterable[Key],
+) -> dict[Key, dict[int, StoredChunk]]:
+    width = len(statements.definition.key)
+    stored: dict[Key, dict[int, StoredChunk]] = {}
+    for row in connection.execute(statements.chunks(embeddings), key_arrays(keys)):
+        ordinal, content_hash, missing = row[width:]
+        chunks = stored.setdefault(row[:width], {})
+        chunks[ordinal] = StoredChunk(content_hash, tuple(missing))
+    return stored
+
+
 def write(
     connection: Connection,
     statements: Statements,
@@ -145,36 +158,54 @@ def write(
     """Write documents' chunks and delete their queue rows, in one transaction.
 
     Returns:
-        The writes that were carried out; the others' documents have moved on.
+        The writes that were carried out; the others' documents or chunks have moved on.
     """
+    keys = [item.claimed.key for item in writes]
     with connection.transaction():
+        lock(connection, statements, keys, whole_index=bool(truncations))
         if truncations:
             connection.execute(statements.clear)
-        _lock(connection, statements, writes)
-        current = _generations(connection, statements, writes)
-        valid = [w for w in writes if current.get(w.claimed.key) == w.claimed.generation]
+        current = _generations(connection, statements, keys)
+        timely = [w for w in writes if current.get(w.claimed.key) == w.claimed.generation]
+        stored = _stored_chunks(connection, statements, embeddings, keys) if keys else {}
+        valid = [w for w in timely if stored.get(w.claimed.key, {}) == w.claimed.chunks]
         _put(connection, statements, embeddings, valid)
-        ids = [i for w in writes for i in w.claimed.queue_ids] + list(truncations)
-        connection.execute(statements.done, {"ids": ids})
+        again = {i for w in timely if w not in valid for i in w.claimed.queue_ids}
+        done = {i for w in writes for i in w.claimed.queue_ids} - again | set(truncations)
+        connection.execute(statements.done, {"ids": list(done)})
+        connection.execute(statements.release, {"ids": list(again)})
     return valid
 
 
-def _lock(connection: Connection, statements: Statements, writes: Iterable[Write]) -> None:
-    """Take the workers' lock of every key, always in the same order."""
+def lock(
+    connection: Connection,
+    statements: Statements,
+    keys: Iterable[Key],
+    *,
+    whole_index: bool = False,
+) -> None:
+    """Take the workers' locks until the transaction ends, always in the same order.
+
+    Every write shares the lock of the search index; one that may touch the chunks of any key
+    has it for itself.
+    """
     index = f"{statements.definition.schema}.{statements.definition.name}"
-    locks = sorted(lock_number(index, write.claimed.key) for write in writes)
+    shared = "" if whole_index else "_shared"
     connection.execute(
-        "SELECT pg_advisory_xact_lock(lock) FROM unnest(%s::bigint[]) AS lock", [locks]
+        SQL("SELECT pg_advisory_xact_lock{}(%s)").format(SQL(shared)), [lock_number(index, ())]
+    )
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(lock) FROM unnest(%s::bigint[]) AS lock",
+        [sorted({lock_number(index, key) for key in keys})],
     )
 
 
 def _generations(
-    connection: Connection, statements: Statements, writes: Sequence[Write]
+    connection: Connection, statements: Statements, keys: Sequence[Key]
 ) -> dict[Key, int]:
-    if not writes:
+    if not keys:
         return {}
-    arrays = key_arrays(write.claimed.key for write in writes)
-    rows = connection.execute(statements.generations, arrays)
+    rows = connection.execute(statements.generations, key_arrays(keys))
     return {row[:-1]: row[-1] for row in rows}
 
 
@@ -192,8 +223,8 @@ def _put(
             orphans.append(key | generation)
         if item.keep:
             kept.append(key | generation | {"ordinals": list(item.keep)})
-        if any(ordinal >= item.length for ordinal in item.claimed.chunks):
-            cut.append(key | {"ordinal": item.length})
+        if unwanted := _unwanted(item):
+            cut.append(key | {"ordinals": unwanted})
         for chunk in item.put:
             vectors = {f"vector_{n}": vector for n, vector in enumerate(chunk.vectors)}
             put.append(key | generation | chunk._asdict() | vectors)
@@ -206,6 +237,20 @@ def _put(
         ):
             if parameters:
                 cursor.executemany(statement, parameters)
+
+
+def _unwanted(item: Write) -> list[int]:
+    """Return the ordinals of stored chunks that have other content now, or none.
+
+    They are deleted and not updated: no vector of the old content can stay, not even one of an
+    embedding that was added while this worker had the old registry before it.
+    """
+    wanted = {chunk.ordinal: chunk.content_hash for chunk in item.put}
+    return [
+        ordinal
+        for ordinal, stored in item.claimed.chunks.items()
+        if ordinal >= item.length or wanted.get(ordinal, stored.content_hash) != stored.content_hash
+    ]
 
 
 def fail(
@@ -246,6 +291,6 @@ def key_values(key: Key) -> dict[str, Any]:
 
 
 def lock_number(index: str, key: Key) -> int:
-    """Return the number of the advisory lock that workers take for a key."""
+    """Return the number of the advisory lock that workers take for a key; () is the whole index."""
     digest = hashlib.blake2b(repr((index, key)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

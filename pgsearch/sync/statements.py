@@ -69,7 +69,7 @@ class Statements:
 
     @cached_property
     def cut_chunks(self) -> Composed:
-        """Remove chunks from `ordinal` on."""
+        """Remove the chunks with `ordinals`."""
         return self._compose("cut_chunks")
 
     @cached_property
@@ -122,13 +122,7 @@ class Statements:
         The vector of the n-th embedding column is `vector_n`, None to leave it as it is.
         """
         names = [Identifier(column) for column in embeddings]
-        updates = [
-            SQL(
-                ",\n  {0} = CASE WHEN old.content_hash = excluded.content_hash"
-                " THEN coalesce(excluded.{0}, old.{0}) ELSE excluded.{0} END"
-            ).format(name)
-            for name in names
-        ]
+        updates = [SQL(",\n  {0} = coalesce(excluded.{0}, old.{0})").format(name) for name in names]
         return self._compose(
             "put_chunk",
             columns=SQL("").join(SQL(", {}").format(name) for name in names),
