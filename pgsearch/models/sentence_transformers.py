@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SentenceTransformersEmbedder", "load"]
 
 #: Texts per forward pass. The library sorts texts by length first, so little is padded.
-_BATCH_SIZE: Final = 32
+_BATCH_SIZE: Final = 64
 
 #: Seconds that the hub has to answer whether it has a model.
 _HUB_TIMEOUT_S: Final = 10.0
@@ -70,8 +69,6 @@ class SentenceTransformersEmbedder:
         self._model = model
         self._transformer = transformer
         self._count = _token_counter(transformer.tokenizer)
-        # A tokenizer keeps settings between calls and fails when two threads change them.
-        self._encoding = threading.Lock()
         # Asked of the model itself: not every configuration says it.
         self.dimensions = self.embed_documents(["How long is a vector?"])[0].dimensions()
         self.max_tokens = (
@@ -109,14 +106,13 @@ class SentenceTransformersEmbedder:
     def _embed(self, encode: Callable[..., Any], prompt: str, texts: Sequence[str]) -> list[Vector]:
         import numpy
 
-        with self._encoding:
-            rows = encode(
-                [prompt + text for text in texts],
-                prompt="",  # an empty string, for None would add a prompt of the model's own
-                batch_size=_BATCH_SIZE,
-                show_progress_bar=False,
-                normalize_embeddings=self._model.normalize,
-            )
+        rows = encode(
+            [prompt + text for text in texts],
+            prompt="",  # an empty string, for None would add a prompt of the model's own
+            batch_size=_BATCH_SIZE,
+            show_progress_bar=False,
+            normalize_embeddings=self._model.normalize,
+        )
         finite = numpy.isfinite(rows).all(axis=1)
         if not finite.all():
             text = texts[int(finite.argmin())]
@@ -184,8 +180,8 @@ def _unavailable(model: Model, folder: Path | None, error: Exception) -> ModelUn
 def _token_counter(tokenizer: Any) -> Callable[[str], int]:
     """Return a function that counts the tokens of a text, however long it is.
 
-    The tokenizer is copied: the original cuts texts at the window, and the
-    library changes its settings while other threads may be counting.
+    The tokenizer is copied, for the original cuts texts at the window. (Its settings
+    must not be changed to and fro: threads that encode at that moment would fail.)
     """
     from tokenizers import Tokenizer
 

