@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Final, cast
 
@@ -19,6 +21,8 @@ _MAX_CHARS_PER_TOKEN: Final = 16
 #: A long text is cut into pieces of this many characters before it is chunked, for the work on
 #: a piece grows faster than its length. Chunks do not overlap where two pieces meet.
 _PIECE_CHARS: Final = 50_000
+
+_WORD: Final = re.compile(r"(?<!\S)\S")
 
 
 def split(text: str, heading: str | None, chunking: Chunking, embedder: Embedder) -> list[str]:
@@ -70,14 +74,29 @@ def _counter(embedder: Embedder, limit: int) -> Callable[[str], int]:
     return count
 
 
-def _chunks(text: str, size: int, overlap: int, count: Callable[[str], int]) -> list[str]:
-    """Split a text at the most meaningful boundaries: paragraphs, sentences, clauses, words."""
+def _chunks(text: str, size: int, overlap: int, count: Callable[[str], int]) -> Iterator[str]:
+    """Split a text at the most meaningful boundaries: paragraphs, sentences, clauses, words.
+
+    Each chunk begins with the last words of the one before it, as far as they fit into `overlap`
+    tokens. (semchunk's own overlap is made of pieces as short as the overlap, which fill chunks
+    badly: it yields a third more of them.)
+    """
     import semchunk
 
-    chunks = semchunk.chunk(  # type: ignore[attr-defined]  # exported without saying so
-        text, size, count, overlap=overlap, memoize=False
+    _, places = semchunk.chunk(  # type: ignore[attr-defined]  # exported without saying so
+        text, size - overlap, count, offsets=True, memoize=False
     )
-    return cast("list[str]", chunks)
+    for start, end in cast("list[tuple[int, int]]", places):
+        yield text[_earlier(text, start, overlap, count) : end]
+
+
+def _earlier(text: str, start: int, overlap: int, count: Callable[[str], int]) -> int:
+    """Return where the words before `start` begin that fit into `overlap` tokens."""
+    lowest = max(0, start - overlap * _MAX_CHARS_PER_TOKEN)
+    words = [lowest + word.start() for word in _WORD.finditer(text[lowest:start])]
+    # From some word on, all that is left up to `start` fits.
+    fitting = bisect_left(words, True, key=lambda at: count(text[at:start]) <= overlap)
+    return words[fitting] if fitting < len(words) else start
 
 
 def _beginning(heading: str, size: int, count: Callable[[str], int]) -> str:
@@ -85,7 +104,7 @@ def _beginning(heading: str, size: int, count: Callable[[str], int]) -> str:
     if count(heading) <= size:
         return heading
     start = heading[: size * _MAX_CHARS_PER_TOKEN]
-    return _chunks(start, size, 0, count)[0].strip() if size else ""
+    return next(_chunks(start, size, 0, count)).strip() if size else ""
 
 
 def _pieces(text: str) -> Iterator[str]:
