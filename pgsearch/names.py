@@ -127,7 +127,7 @@ class IndexNames:
 
     @property
     def queue_key_index(self) -> str:
-        """B-tree index over the keys that wait in the queue."""
+        """B-tree index over the keys in the queue on which a model failed."""
         return f"{self.index}_queue_key_idx"
 
     def check(self) -> None:

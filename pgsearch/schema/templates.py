@@ -69,6 +69,7 @@ def object_holes(index: str, schema: str, table: str) -> dict[str, Composable]:
         "refresh": qualified(names.refresh),
         "document_tsv_index": Identifier(names.document_tsv_index),
         "chunk_hash_index": Identifier(names.chunk_hash_index),
+        "queue_key_index": Identifier(names.queue_key_index),
         "schema_literal": Literal(schema),
         "index_literal": Literal(index),
         "table_literal": Literal(table),

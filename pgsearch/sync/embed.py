@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from pgvector import Vector
 
@@ -20,6 +20,9 @@ from pgsearch.registry import RegisteredEmbedding
 from pgsearch.sync.chunking import content_hash, split
 from pgsearch.sync.queue import Claimed, NewChunk, Write
 from pgsearch.sync.statements import Statements
+
+#: Some errors quote the whole text that caused them.
+_MAX_ERROR_CHARS: Final = 2000
 
 #: A vector for each content hash, or the error that its content caused.
 Outcomes: TypeAlias = dict[bytes, Vector | Exception]
@@ -162,11 +165,17 @@ def _check(
             f"{len(texts)} texts.",
             hint="Mend the Embedder: it must return one vector per text, in order.",
         )
-    for vector in vectors:
-        if vector.dimensions() != registered.model.dimensions:
+    check_dimensions(registered, (vector.dimensions() for vector in vectors))
+
+
+def check_dimensions(embedding: RegisteredEmbedding, lengths: Iterable[int]) -> None:
+    """Raise ModelMismatch unless vectors of these lengths fit an embedding."""
+    model = embedding.model
+    for length in lengths:
+        if length != model.dimensions:
             raise ModelMismatch(
-                f"Model {registered.model.name!r} returned a vector of {vector.dimensions()} "
-                f"dimensions; embedding {registered.name!r} has {registered.model.dimensions}.",
+                f"Model {model.name!r} returned a vector of {length} dimensions; embedding "
+                f"{embedding.name!r} has {model.dimensions}.",
                 hint="Nothing was written. Declare the model with its real dimensions, as a new "
                 "embedding.",
             )
@@ -199,5 +208,6 @@ def _vector(outcome: Vector | Exception) -> Vector:
 
 
 def describe(error: Exception) -> str:
-    """Return an error as the queue keeps it: its type and its real message."""
-    return f"{type(error).__name__}: {error}"
+    """Return an error as the queue keeps it: its type and its real message, if need be cut."""
+    text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()

@@ -173,8 +173,19 @@ def write(
         again = {i for w in timely if w not in valid for i in w.claimed.queue_ids}
         done = {i for w in writes for i in w.claimed.queue_ids} - again | set(truncations)
         connection.execute(statements.done, {"ids": list(done)})
+        _forget_failures(connection, statements, valid)
         connection.execute(statements.release, {"ids": list(again)})
     return valid
+
+
+def _forget_failures(
+    connection: Connection, statements: Statements, writes: Sequence[Write]
+) -> None:
+    """Delete older queue rows of these keys, on which a model failed: they are up to date now."""
+    if writes:
+        newest = [max(w.claimed.queue_ids) for w in writes]
+        keys = key_arrays(w.claimed.key for w in writes)
+        connection.execute(statements.forget_failures, keys | {"newest": newest})
 
 
 def lock(

@@ -88,6 +88,11 @@ class Statements:
         return self._compose("done")
 
     @cached_property
+    def forget_failures(self) -> Composed:
+        """Delete keys' queue rows that failed and are older than `newest`, an id for each key."""
+        return self._compose("forget_failures")
+
+    @cached_property
     def enqueue(self) -> Composed:
         """Ask for a key to be brought up to date."""
         return self._compose("enqueue")

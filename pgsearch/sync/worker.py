@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Event
+from typing import cast
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -19,7 +20,7 @@ from pgsearch.models import fingerprint
 from pgsearch.models.protocol import Embedder
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 from pgsearch.sync import queue
-from pgsearch.sync.embed import LoadedEmbedding, prepare
+from pgsearch.sync.embed import LoadedEmbedding, check_dimensions, prepare
 from pgsearch.sync.fill import EmbeddingFill, fill_documents
 from pgsearch.sync.statements import Statements
 
@@ -179,7 +180,14 @@ class Worker:
         for task in self._current_tasks(connection):
             if self._stop.is_set():
                 break
-            busy |= self._step(connection, task, report)
+            try:
+                busy |= self._step(connection, task, report)
+            except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable):
+                # A migration may drop an embedding or a search index at any time.
+                if task.index in registry.read(connection):
+                    raise
+                log.info("%s was changed by a migration.", task.index.name)
+                busy = True
         return busy
 
     def _current_tasks(self, connection: database.Connection) -> Iterator[_Task]:
@@ -215,15 +223,25 @@ class Worker:
     ) -> Embedder:
         """Load an embedding's model; it must reproduce the vectors of its first day."""
         embedder = self._load(embedding.model)
-        if embedding.fingerprint is not None:
-            fingerprint.verify(embedder, embedding.fingerprint, model_name=embedding.model.name)
-        else:
-            connection.execute(
-                "UPDATE pgsearch.embedding SET fingerprint = %s"
-                " WHERE id = %s AND fingerprint IS NULL",
-                [Jsonb(fingerprint.fingerprint(embedder)), embedding.id],
-            )
+        expected = embedding.fingerprint or self._register(connection, embedding, embedder)
+        fingerprint.verify(embedder, expected, model_name=embedding.model.name)
         return embedder
+
+    def _register(
+        self,
+        connection: database.Connection,
+        embedding: RegisteredEmbedding,
+        embedder: Embedder,
+    ) -> list[list[float]]:
+        """Keep a model's fingerprint, or another worker's that was faster; return what is kept."""
+        vectors = fingerprint.fingerprint(embedder)
+        check_dimensions(embedding, map(len, vectors))
+        row = connection.execute(
+            "UPDATE pgsearch.embedding SET fingerprint = coalesce(fingerprint, %s)"
+            " WHERE id = %s RETURNING fingerprint",
+            [Jsonb(vectors), embedding.id],
+        ).fetchone()
+        return cast("list[list[float]]", row[0]) if row else vectors
 
     def _step(self, connection: database.Connection, task: _Task, report: Report) -> bool:
         """Do the most urgent thing: a fresh change, the first fill, an added embedding's fill."""
@@ -263,19 +281,20 @@ class Worker:
         statements = task.statements
         try:
             prepared = prepare(connection, statements, task.embeddings, claim.documents)
+            written = queue.write(
+                connection,
+                statements,
+                task.columns,
+                prepared.writes,
+                truncations=claim.truncations,
+            )
+            parked = queue.fail(
+                connection, statements, prepared.failures, max_attempts=self._max_attempts
+            )
         except BaseException:
-            queue.release(connection, statements, claim)
+            if not connection.closed:
+                queue.release(connection, statements, claim)
             raise
-        written = queue.write(
-            connection,
-            statements,
-            task.columns,
-            prepared.writes,
-            truncations=claim.truncations,
-        )
-        parked = queue.fail(
-            connection, statements, prepared.failures, max_attempts=self._max_attempts
-        )
         for document, error in prepared.failures.items():
             log.warning("%s: row %s failed: %s", task.index.name, document.key, error)
         if parked:

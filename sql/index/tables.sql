@@ -51,6 +51,9 @@ CREATE TABLE {queue} (
 )
 WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
+-- Only of rows on which a model failed: an application's change pays nothing for it.
+CREATE INDEX {queue_key_index} ON {queue} ({key}) WHERE attempts > 0;
+
 -- How many documents hold each common lexeme; refreshed from the planner's statistics.
 CREATE TABLE {lexeme} (
   lexeme         text   PRIMARY KEY,
