@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -179,7 +180,7 @@ class SearchIndex:
         dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
         def typed(column: Column[Any]) -> TypedColumn:
-            return TypedColumn(column.name, column.type.compile(dialect).lower())
+            return TypedColumn(column.name, _type_text(column.type.compile(dialect)))
 
         return IndexDefinition(
             name=self.name,
@@ -201,6 +202,12 @@ class SearchIndex:
         if self.active is None:
             return self.embeddings[0] if len(self.embeddings) == 1 else None
         return next(e for e in self.embeddings if e.name == self.active)
+
+
+def _type_text(compiled: str) -> str:
+    """Return a compiled type as PostgreSQL shows it: lower case but for quoted names."""
+    bare = re.sub(r' COLLATE "(?:[^"]|"")*"', "", compiled)
+    return re.sub(r'("(?:[^"]|"")*")|([^"]+)', lambda part: part[1] or part[2].lower(), bare)
 
 
 def declared_on(table: Table) -> dict[str, SearchIndex]:

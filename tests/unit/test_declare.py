@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Numeric, String, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Enum,
+    Integer,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from pgsearch import Chunking, Embedding, Error, Model, SearchIndex
@@ -394,3 +406,18 @@ def test_every_error_can_be_caught_as_one_and_as_a_value_error() -> None:
     error = refused(lambda: Chunking(1))
     assert isinstance(error, Error)
     assert isinstance(error, ValueError)
+
+
+def test_types_are_written_as_postgresql_shows_them() -> None:
+    table = Table(
+        "article",
+        MetaData(),
+        Column("id", BigInteger, primary_key=True),
+        Column("title", Text),
+        Column("mood", Enum("good", "bad", name="Mood")),
+        Column("code", String(20, collation="C")),
+        Column("at", DateTime(timezone=True)),
+    )
+    index = SearchIndex("found", table, text={"title": "A"}, filters=["mood", "code", "at"])
+    types = [column.type for column in index.definition().filters]
+    assert types == ['"Mood"', "varchar(20)", "timestamp with time zone"]
