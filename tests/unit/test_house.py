@@ -15,10 +15,8 @@ MODULES = [
     for folder in ("pgsearch", "bench", "migrations", "tests")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
-DOCUMENTATION = "\n".join(
-    path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTATION = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
