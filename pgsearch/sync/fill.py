@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from pgvector import Vector
 from psycopg.sql import SQL, Identifier
-from psycopg.types.json import Jsonb
 
 from pgsearch import resources
 from pgsearch.database import Connection
@@ -37,16 +36,14 @@ def fill_documents(connection: Connection, index: RegisteredIndex) -> bool:
         ).fetchone()
         if position is None:
             return False
-        after = None if position[0] is None else Jsonb(position[0])
+        # Keys stay text here: read as numbers of Python, long ones would lose their last digits.
         row = connection.execute(
-            SQL("SELECT last, documents FROM {}(%s, %s)").format(function),
-            [after, DOCUMENTS_PER_RANGE],
+            SQL("SELECT last::text FROM {}(%s::jsonb, %s)").format(function),
+            [position[0], DOCUMENTS_PER_RANGE],
         ).fetchone()
         assert row is not None
-        last, _ = row
         connection.execute(
-            SQL(resources.sql("sync/fill_advance.sql")),
-            {"id": index.id, "last": None if last is None else Jsonb(last)},
+            SQL(resources.sql("sync/fill_advance.sql")), {"id": index.id, "last": row[0]}
         )
     return True
 

@@ -1,3 +1,3 @@
 UPDATE pgsearch.search_index
-SET fill_key = %(last)s, filled_at = CASE WHEN %(last)s::jsonb IS NULL THEN clock_timestamp() END
+SET fill_key = %(last)s::jsonb, filled_at = CASE WHEN %(last)s::jsonb IS NULL THEN clock_timestamp() END
 WHERE id = %(id)s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgsearch import errors
+from pgsearch.sync import Progress
 from tests.plugins.worker import SENTENCES, Stories, Watching
 
 ONE, TWO, THREE, FOUR = SENTENCES
@@ -265,7 +266,7 @@ def test_a_worker_can_be_told_which_search_indexes_are_its_own(stories: Stories)
 
 def test_progress_is_told_after_every_batch(stories: Stories) -> None:
     stories.insert(*bodies(25))
-    told = []
+    told: list[Progress] = []
     stories.drain(batch_rows=10, on_progress=told.append)
     embed = [(progress.done, progress.waiting) for progress in told if progress.step == "embed"]
     assert embed == [(10, 15), (10, 5), (5, 0)]

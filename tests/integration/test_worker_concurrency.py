@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -42,9 +43,10 @@ Worker(sys.argv[1], load=lambda _: Watching(hang), lease_s=3).drain()
 UPSERT = """
 INSERT INTO story (id, body) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET body = excluded.body
 """
+NEW_KEY = "UPDATE story SET id = 1000 + nextval('story_id_seq') WHERE id = %s"
 
 
-def once(act: Callable[[], None]) -> Callable[[Sequence[str]], None]:
+def once(act: Callable[[], object]) -> Callable[[Sequence[str]], None]:
     """Return what acts during the first call of a model only."""
     waiting = [act]
 
@@ -289,6 +291,21 @@ def test_a_claim_may_read_chunks_that_are_being_replaced(
     assert (stories.waiting(), stories.differences()) == (0, [])
 
 
+def test_a_truncation_and_a_claim_take_their_locks_in_one_order(stories: Stories) -> None:
+    """TRUNCATE locks the table and then, in its trigger, the documents."""
+    stories.insert(ONE)
+    worker = threading.Thread(target=Worker(stories.url).drain)
+    with product.connect(stories.url, autocommit=False) as application:
+        application.execute("LOCK TABLE story IN ACCESS EXCLUSIVE MODE")
+        worker.start()
+        eventually(lambda: waiting_for_locks(stories) == 1)
+        application.execute("SET LOCAL lock_timeout = '100ms'")
+        application.execute("TRUNCATE story")
+    worker.join()
+    stories.drain()
+    assert (stories.waiting(), stories.differences()) == (0, [])
+
+
 def test_a_worker_with_an_old_registry_leaves_no_old_vector_of_an_embedding_it_does_not_know(
     stories: Stories,
 ) -> None:
@@ -322,18 +339,13 @@ def test_two_workers_and_a_busy_application_end_in_the_truth(stories: Stories) -
         end = time.monotonic() + 3
         while time.monotonic() < end:
             body = " ".join(chance.choices(SENTENCES, k=chance.randrange(5)))
-            change, parameters = chance.choices(
-                [
-                    (UPSERT, [chance.choice(rows), body]),
-                    ("DELETE FROM story WHERE id = %s", [chance.choice(rows)]),
-                    (
-                        "UPDATE story SET id = 1000 + nextval('story_id_seq') WHERE id = %s",
-                        [chance.choice(rows)],
-                    ),
-                    ("TRUNCATE story", []),
-                ],
-                weights=[20, 4, 4, 1],
-            )[0]
+            changes: list[tuple[str, list[Any]]] = [
+                (UPSERT, [chance.choice(rows), body]),
+                ("DELETE FROM story WHERE id = %s", [chance.choice(rows)]),
+                (NEW_KEY, [chance.choice(rows)]),
+                ("TRUNCATE story", []),
+            ]
+            change, parameters = chance.choices(changes, weights=[20, 4, 4, 1])[0]
             stories.execute(change, *parameters)
     stories.drain()
     assert (stories.waiting(), stories.differences()) == (0, [])

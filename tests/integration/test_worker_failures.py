@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from pgvector import Vector
@@ -28,7 +29,7 @@ class Poisoned(Watching):
             raise self._error
 
 
-def queue_rows(stories: Stories) -> list[tuple[int, int, str, bool, bool]]:
+def queue_rows(stories: Stories) -> list[tuple[Any, ...]]:
     """Return key, attempts, error, whether it is put off and whether it is parked."""
     return stories.execute(
         "SELECT id, attempts, last_error, not_before > clock_timestamp(), failed_at IS NOT NULL"

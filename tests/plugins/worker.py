@@ -73,7 +73,7 @@ class Watching:
         dimensions: int = 64,
     ) -> None:
         self._model = HashEmbedder(dimensions)
-        self._during = during
+        self.during = during
         self._salt = salt
         self.dimensions = dimensions
         self.max_tokens = self._model.max_tokens
@@ -85,7 +85,7 @@ class Watching:
     def embed_documents(self, texts: Sequence[str]) -> list[Vector]:
         if tuple(texts) != PROBES:
             self.asked += texts
-            self._during(texts)
+            self.during(texts)
         return self._model.embed_documents([self._salt + text for text in texts])
 
     def embed_queries(self, texts: Sequence[str]) -> list[Vector]:
@@ -209,22 +209,44 @@ def differences(
     return found + [f"{where} is missing: {content!r}" for where, content in expected.items()]
 
 
+def create_search_index(connection: product.Connection, definition: IndexDefinition) -> None:
+    """Put a search index and the embedding hash_v1 beside a table, as a migration does."""
+    created = index_ddl.create_search_index(definition)
+    declared = Embedding("hash_v1", hash_model(64))
+    added = embedding_ddl.add_embedding(definition.schema, definition.name, declared)
+    for statement in [*created, *added]:
+        connection.execute(statement.encode())
+
+
+@pytest.fixture(scope="session")
+def installed_template(databases: Databases) -> str:
+    """Name of a template with the schema `pgsearch` and nothing else."""
+
+    def prepare(url: str) -> None:
+        with product.connect(url) as connection:
+            for statement in install():
+                connection.execute(statement.encode())
+
+    return databases.template("installed", prepare)
+
+
+@pytest.fixture
+def installed(databases: Databases, installed_template: str) -> Iterator[product.Connection]:
+    """A connection to a database of its own with the schema `pgsearch`."""
+    with databases.fresh(installed_template) as url, product.connect(url) as connection:
+        product.register_vectors(connection)
+        yield connection
+
+
 @pytest.fixture(scope="session")
 def story_template(databases: Databases) -> str:
     """Name of a template with the table `story`, its search index and the embedding hash_v1."""
 
     def prepare(url: str) -> None:
         with product.connect(url) as connection:
-            added = embedding_ddl.add_embedding(
-                "public", STORY.name, Embedding("hash_v1", hash_model(64))
-            )
-            for statement in [
-                *install(),
-                CREATE_STORY,
-                *index_ddl.create_search_index(STORY),
-                *added,
-            ]:
+            for statement in [*install(), CREATE_STORY]:
                 connection.execute(statement.encode())
+            create_search_index(connection, STORY)
 
     return databases.template("story", prepare)
 
