@@ -31,6 +31,7 @@ def fill_documents(connection: Connection, index: RegisteredIndex) -> bool:
     definition = index.definition
     function = Identifier(definition.schema, definition.names.fill)
     with connection.transaction():
+        connection.execute(Statements(definition).hold_tables)
         position = connection.execute(
             SQL(resources.sql("sync/fill_position.sql")), {"id": index.id}
         ).fetchone()

@@ -99,6 +99,7 @@ def claim(
         lease_s: Seconds after which the rows are anybody's again.
     """
     with connection.transaction():
+        connection.execute(statements.hold_tables)
         leased = connection.execute(statements.claim, {"rows": rows, "lease_s": lease_s}).fetchall()
         if not leased:
             return None

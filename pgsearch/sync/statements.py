@@ -48,6 +48,11 @@ class Statements:
         return SQL(resources.sql(f"sync/{name}.sql")).format(**self._holes, **holes)
 
     @cached_property
+    def hold_tables(self) -> Composed:
+        """Keep the source and the documents from being truncated until the transaction ends."""
+        return self._compose("hold_tables")
+
+    @cached_property
     def claim(self) -> Composed:
         """Lease due queue rows: `rows`, `lease_s` → id, key."""
         return self._compose("claim")

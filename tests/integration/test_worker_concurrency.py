@@ -299,6 +299,8 @@ def test_a_truncation_and_a_claim_take_their_locks_in_one_order(stories: Stories
         application.execute("LOCK TABLE story IN ACCESS EXCLUSIVE MODE")
         worker.start()
         eventually(lambda: waiting_for_locks(stories) == 1)
+        # Nor does the claim hold up another worker while it waits itself.
+        assert stories.execute("SELECT queue_id FROM story_search_queue FOR UPDATE NOWAIT")
         application.execute("SET LOCAL lock_timeout = '100ms'")
         application.execute("TRUNCATE story")
     worker.join()
