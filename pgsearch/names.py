@@ -13,18 +13,21 @@ from pgsearch.errors import DeclarationError
 
 MAX_BYTES = 63
 
-#: Columns that companion tables and results use; a key column must not be called so.
+#: Columns that companion tables, results and searches use; a key column must not be called so.
 RESERVED_COLUMNS = frozenset(
     {
-        "attempts", "claimed_by", "content", "content_hash", "enqueued_at", "failed_at",
-        "generation", "keyword_rank", "keyword_score", "last_error", "leased_until", "length",
-        "not_before", "ordinal", "passage", "queue_id", "score", "similarity", "stale",
+        "attempts", "bound", "claimed_by", "content", "content_hash", "distance", "enqueued_at",
+        "failed_at", "generation", "keyword_rank", "keyword_score", "last_error", "leased_until",
+        "length", "not_before", "ordinal", "passage", "queue_id", "score", "similarity", "stale",
         "truncated", "tsv", "vector_rank",
     }
 )  # fmt: skip
 
 #: Parameters of every search function; a filter column must not be called so.
 RESERVED_PARAMETERS = frozenset({"query", "vector", "k", "mode", "embedding"})
+
+#: What a name cannot bring into a function's body or a driver's query, however it is quoted.
+_UNUSABLE = re.compile(r"[\x01-\x1f\x7f%]|\$\w*\$")
 
 _EMBEDDING_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -35,6 +38,12 @@ def check(name: str, what: str) -> str:
         raise DeclarationError(f"The {what} has an empty name.", hint="Give it a name.")
     if "\x00" in name:
         raise DeclarationError(f"The {what} {name!r} holds a NUL character.", hint="Remove it.")
+    if unusable := _UNUSABLE.search(name):
+        raise DeclarationError(
+            f"The {what} {name!r} holds {unusable[0]!r}, which cannot be written into functions "
+            "and queries.",
+            hint="Rename it: all but control characters, % and two $ around a word may be in it.",
+        )
     size = len(name.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
         raise DeclarationError(

@@ -92,9 +92,17 @@ def _row_columns(row: str, names: tuple[str, ...]) -> Composed:
 
 def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
     key = key_names(definition)
+    # Read as a row of the document table, for the types' schemas may not be on the search path.
     after = SQL(", ").join(
-        SQL("(after->>{})::{}").format(Literal(position), sql_type(column.type))
-        for position, column in enumerate(definition.key)
+        SQL("(jsonb_populate_record(NULL::{}, {}.after)).{}").format(
+            Identifier(definition.schema, definition.names.document),
+            Identifier(definition.names.fill),
+            Identifier(name),
+        )
+        for name in key
+    )
+    pairs = SQL(", ").join(
+        SQL("{}, {}").format(Literal(name), Identifier("source", name)) for name in key
     )
     descending = SQL(", ").join(SQL("source.{} DESC").format(Identifier(n)) for n in key)
     weights = "{" + ",".join(column.weight for column in definition.text) + "}"
@@ -104,7 +112,9 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "new_texts": _texts(definition, "NEW"),
         "source_texts": _texts(definition, "source"),
         "weights": SQL('{}::"char"[]').format(Literal(weights)),
+        "fill_name": Identifier(definition.names.fill),
         "after_key": after,
+        "source_key_pairs": pairs,
         "source_key_descending": descending,
         "index_comment": SQL(definition.name.replace("'", "''")),
         "statement": SQL(_function_statement(definition)),
@@ -145,7 +155,13 @@ def _filter_holes(definition: IndexDefinition) -> dict[str, Composable]:
             )
         )
         arguments.append(SQL(", {}").format(parameter))
+    begin = SQL("JOIN (SELECT {} FROM {} AS source WHERE ").format(
+        columns(key_names(definition), "source"), Identifier(definition.schema, definition.table)
+    )
+    end = SQL(") AS filter USING ({})").format(columns(key_names(definition)))
     return {
+        "filter_begin": Literal(begin.as_string(None)),
+        "filter_end": Literal(end.as_string(None)),
         "filter_parameters": SQL("").join(parameters),
         "filter_conditions": SQL("").join(conditions) if conditions else SQL(", NULL"),
         "filter_arguments": SQL("").join(arguments),

@@ -2,42 +2,49 @@
 -- never waits for a worker and never touches a row that a worker has written.
 CREATE FUNCTION {capture}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column  -- a key column may be called "new" or "found"
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
     TRUNCATE {document};
     INSERT INTO {queue} DEFAULT VALUES;
     RETURN NULL;
   END IF;
-  IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND ({old_key}) IS DISTINCT FROM ({new_key})) THEN
+  IF TG_OP = 'DELETE' THEN
     DELETE FROM {document} WHERE ({key}) = ({old_key});
     INSERT INTO {queue} ({key}) VALUES ({old_key});
+    RETURN NULL;
   END IF;
-  IF TG_OP <> 'DELETE' THEN
-    INSERT INTO {document} ({key}, tsv, length, truncated, generation)
-    SELECT {new_key}, made.tsv, pgsearch.token_count(made.tsv), made.truncated,
-           nextval({generation_literal}::regclass)
-    FROM pgsearch.document_tsvector({language}::regconfig, ARRAY[{new_texts}], {weights}) AS made
-    ON CONFLICT ({key}) DO UPDATE SET
-      tsv = excluded.tsv,
-      length = excluded.length,
-      truncated = excluded.truncated,
-      generation = excluded.generation;
-    INSERT INTO {queue} ({key}) VALUES ({new_key});
+  IF TG_OP = 'UPDATE' AND ({old_key}) IS DISTINCT FROM ({new_key}) THEN
+    -- The same statement may have given the old key to another row, as when two rows swap keys.
+    DELETE FROM {document} WHERE ({key}) = ({old_key})
+      AND NOT EXISTS (SELECT FROM {table} AS source WHERE ({source_key}) = ({old_key}));
+    INSERT INTO {queue} ({key}) VALUES ({old_key});
   END IF;
+  INSERT INTO {document} ({key}, tsv, length, truncated, generation)
+  SELECT {new_key}, made.tsv, pgsearch.token_count(made.tsv), made.truncated,
+         nextval({generation_literal}::regclass)
+  FROM pgsearch.document_tsvector({language}::regconfig, ARRAY[{new_texts}], {weights}) AS made
+  ON CONFLICT ({key}) DO UPDATE SET
+    tsv = excluded.tsv,
+    length = excluded.length,
+    truncated = excluded.truncated,
+    generation = excluded.generation;
+  INSERT INTO {queue} ({key}) VALUES ({new_key});
   RETURN NULL;
 END
 $function$;
 
 -- Writes the documents of the next key range of a table that was there before its search index.
 -- Rows are locked as a foreign key would lock them, so that one that is being deleted cannot
--- leave a document behind. `after` and `last` are keys as JSON arrays; `last` is NULL at the end.
+-- leave a document behind. `after` and `last` are keys as JSON objects; `last` is NULL at the end.
 CREATE FUNCTION {fill}(after jsonb, batch integer, OUT last jsonb, OUT documents integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column  -- the table may have columns called "after", "batch" or "last"
 BEGIN
   WITH source AS MATERIALIZED (
     SELECT * FROM {table} AS source
-    WHERE after IS NULL OR ({source_key}) > ({after_key})
-    ORDER BY {source_key} LIMIT batch
+    WHERE {fill_name}.after IS NULL OR ({source_key}) > ({after_key})
+    ORDER BY {source_key} LIMIT {fill_name}.batch
     FOR KEY SHARE
   ),
   written AS (
@@ -52,8 +59,10 @@ BEGIN
   queued AS (
     INSERT INTO {queue} ({key}) SELECT {key} FROM written
   )
-  SELECT (SELECT jsonb_build_array({source_key}) FROM source ORDER BY {source_key_descending} LIMIT 1),
-         (SELECT count(*) FROM written)
+  SELECT
+    (SELECT jsonb_build_object({source_key_pairs})
+     FROM source ORDER BY {source_key_descending} LIMIT 1),
+    (SELECT count(*) FROM written)
   INTO last, documents;
 END
 $function$;
@@ -77,7 +86,7 @@ BEGIN
   SELECT count(*), avg(length) INTO documents, mean FROM {document};
   WITH common AS MATERIALIZED (
     -- The frequencies end with their own bounds, which unnest pairs with NULL.
-    SELECT entry.lexeme, ceil(entry.frequency * documents)::bigint AS document_count
+    SELECT entry.lexeme, greatest(round(entry.frequency * documents), 1)::bigint AS document_count
     FROM pg_stats,
          unnest(most_common_elems::text::text[], most_common_elem_freqs) AS entry (lexeme, frequency)
     WHERE schemaname = {schema_literal} AND tablename = {document_literal} AND attname = 'tsv'
@@ -191,9 +200,7 @@ BEGIN
 $search$,
     -- Without an embedding the vector leg is there, and empty.
     coalesce('chunk.' || quote_ident(answering.column_name), 'NULL::vector'),
-    CASE WHEN filters <> '' THEN
-      'JOIN (SELECT {source_key} FROM {table} AS source WHERE ' || filters || ') AS filter USING ({key})'
-    ELSE '' END
+    CASE WHEN filters <> '' THEN {filter_begin} || filters || {filter_end} ELSE '' END
   )
   USING query, k, vector, mode, depth, answering.similarity_stddev{filter_arguments};
 END

@@ -18,7 +18,7 @@ question AS MATERIALIZED (
   FROM term
 ),
 keyword_leg AS MATERIALIZED (
-  SELECT {key}, row_number() OVER (ORDER BY ranked.score DESC, {key}) AS rank
+  SELECT {key}, row_number() OVER (ORDER BY ranked.score DESC, {key}) AS keyword_rank
   FROM (
     SELECT
       {found_key},
@@ -59,14 +59,14 @@ nearest AS MATERIALIZED (
   LIMIT {chunks}
 ),
 vector_leg AS MATERIALIZED (
-  SELECT {key}, row_number() OVER (ORDER BY min(distance), {key}) AS rank
+  SELECT {key}, row_number() OVER (ORDER BY min(distance), {key}) AS vector_rank
   FROM nearest
   GROUP BY {key}
   ORDER BY min(distance), {key}
   LIMIT {depth}
 ),
 candidate AS MATERIALIZED (
-  SELECT {key}, keyword_leg.rank AS keyword_rank, vector_leg.rank AS vector_rank
+  SELECT {key}, keyword_leg.keyword_rank, vector_leg.vector_rank
   FROM keyword_leg FULL JOIN vector_leg USING ({key})
 ),
 scored AS MATERIALIZED (

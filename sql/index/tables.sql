@@ -1,5 +1,21 @@
 -- Search index {index}: what is kept beside {table}, which itself is not altered.
 
+-- A language that the triggers could not find would make the application's writes fail.
+DO $$
+BEGIN
+  IF NOT EXISTS (
+    SELECT FROM pg_catalog.pg_ts_config AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.cfgnamespace
+    WHERE parse_ident({language}) = ARRAY[n.nspname, c.cfgname]::text[]
+       OR (n.nspname = 'pg_catalog' AND parse_ident({language}) = ARRAY[c.cfgname]::text[])
+  ) THEN
+    RAISE EXCEPTION 'pgsearch: there is no text search configuration %', quote_literal({language})
+      USING ERRCODE = 'undefined_object',
+            HINT = 'psql lists them with \dF; write one of your own with its schema, as in public.mine.';
+  END IF;
+END
+$$;
+
 CREATE SEQUENCE {generation} AS bigint;
 
 -- One row per source row, written by triggers in the application's own transaction.

@@ -95,10 +95,13 @@ RETURN ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsqu
 -- The part of a query that is a condition: quoted phrases and words with a minus sign.
 CREATE FUNCTION pgsearch.query_condition(config regconfig, query text) RETURNS tsquery
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
-RETURN websearch_to_tsquery(
-  config,
-  (SELECT string_agg(part[1], ' ')
-   FROM regexp_matches(query, '(?:^|\s)(-?"[^"]+"|-[^\s"]+)', 'g') AS part)
+RETURN nullif(
+  websearch_to_tsquery(
+    config,
+    (SELECT string_agg(part[1], ' ')
+     FROM regexp_matches(query, '(?:^|\s)(-?"[^"]+"|-[^\s"]+)', 'g') AS part)
+  ),
+  ''  -- of stop words only: no condition, and not one that nothing meets
 );
 
 
@@ -113,7 +116,7 @@ RETURN tsvector_to_array(
 -- A document's tsvector, from its text columns in order, that cannot fail.
 --
 -- to_tsvector raises an error above 1 MB of lexemes, and a trigger must never make the
--- application's write fail. So long text is taken in pieces, each too short to reach that limit,
+-- application's write fail. So long text is cut between words, into pieces too short to reach it,
 -- for as long as the sum of the parts, which bounds the whole, stays below it; what is left out
 -- of the keyword index is marked by `truncated`. A subtransaction per row would cost more.
 CREATE FUNCTION pgsearch.document_tsvector(
@@ -124,13 +127,22 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
   piece_length CONSTANT integer := 50000;
   room CONSTANT integer := 1000000;
+  start integer;
+  part text;
   piece tsvector;
 BEGIN
   tsv := '';
   truncated := false;
   FOR i IN 1 .. cardinality(texts) LOOP
-    FOR start IN 1 .. coalesce(length(texts[i]), 0) BY piece_length LOOP
-      piece := setweight(to_tsvector(config, substr(texts[i], start, piece_length)), weights[i]);
+    start := 1;
+    LOOP
+      part := substr(texts[i], start, piece_length);
+      EXIT WHEN part IS NULL OR part = '';
+      IF length(part) = piece_length THEN
+        part := coalesce(substring(part FROM '^.*\s'), part);
+      END IF;
+      start := start + length(part);
+      piece := setweight(to_tsvector(config, part), weights[i]);
       IF pg_column_size(tsv) + pg_column_size(piece) > room THEN
         truncated := true;
         RETURN;

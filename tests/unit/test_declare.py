@@ -155,6 +155,9 @@ class TestSearchIndex:
             ({"active": "minilm_v1", "embeddings": []}, "it has none", "add an Embedding"),
             ({"name": ""}, "empty name", "name"),
             ({"name": "a\x00b"}, "NUL", "Remove"),
+            ({"name": "100%"}, "holds '%'", "Rename"),
+            ({"name": "a\nb"}, "holds '\\n'", "Rename"),
+            ({"name": "a$function$b"}, "holds '$function$'", "Rename"),
             ({"language": ""}, "language has an empty name", "name"),
         ],
     )
@@ -272,7 +275,7 @@ class TestChunking:
 
 
 letters = st.text(
-    alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00"),
+    alphabet=st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="%$"),
     min_size=1,
     max_size=12,
 )
