@@ -24,6 +24,7 @@ from psycopg import sql
 
 from pgsearch import database as product
 from pgsearch import embedded
+from tests.plugins import search
 
 #: Nothing outlives a run, so nothing needs to reach the disk.
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
@@ -171,6 +172,54 @@ def database(databases: Databases, vector_template: str) -> Iterator[str]:
 def connection(database: str) -> Iterator[product.Connection]:
     """An autocommit connection to `database`, as pgsearch itself connects."""
     with product.connect(database) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def migrated_template(databases: Databases) -> str:
+    """Name of a template with the standalone migrations applied."""
+
+    def prepare(url: str) -> None:
+        from alembic import command
+
+        from pgsearch.cli.migrate import configuration
+
+        command.upgrade(configuration(url), "head")
+
+    return databases.template("migrated", prepare)
+
+
+@pytest.fixture(scope="session")
+def articles_template(databases: Databases) -> str:
+    """Name of a template with `search.ARTICLE_TABLE`, its search index and its embedding."""
+
+    def prepare(url: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            search.install(connection)
+            connection.execute(search.ARTICLE_TABLE.encode())
+            search.create(connection, search.ARTICLE_SEARCH, search.HASH_V1)
+
+    return databases.template("articles", prepare)
+
+
+@pytest.fixture
+def migrated(databases: Databases, migrated_template: str) -> Iterator[str]:
+    """URL of a fresh database at the head of the standalone migrations."""
+    with databases.fresh(migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+def articles(databases: Databases, articles_template: str) -> Iterator[str]:
+    """URL of a fresh database with the table `article` and the search index `article_search`."""
+    with databases.fresh(articles_template) as url:
+        yield url
+
+
+@pytest.fixture
+def db(articles: str) -> Iterator[product.Connection]:
+    """An autocommit connection to `articles`, as pgsearch itself connects."""
+    with product.connect(articles) as connection:
         yield connection
 
 
