@@ -1,3 +1,3 @@
-"""What all tests share: the server and databases are in `tests.plugins.postgres`."""
+"""What all tests share; the server and databases are in `tests.plugins.postgres`."""
 
-pytest_plugins = ["tests.plugins.postgres", "tests.plugins.worker"]
+pytest_plugins = ["tests.plugins.postgres", "tests.plugins.worker", "tests.plugins.orm"]

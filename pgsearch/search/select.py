@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast, overload
 
-from sqlalchemy import ColumnElement, Select, Table, and_, column, inspect, select
+from sqlalchemy import ColumnExpressionArgument, Select, Table, and_, column, inspect, select
 from sqlalchemy.orm import Bundle, Mapper
 
 from pgsearch import models
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.selectable import TableValuedAlias
 
 Entity = TypeVar("Entity")
+
+#: Whatever `Select.where` takes.
+Condition: TypeAlias = ColumnExpressionArgument[bool]
 
 MODES = ("hybrid", "keyword", "vector")
 MAX_K = 1000
@@ -71,7 +75,7 @@ def search(
     query: str,
     *,
     limit: int = ...,
-    where: ColumnElement[bool] | Sequence[ColumnElement[bool]] = ...,
+    where: Condition | list[Condition] | tuple[Condition, ...] = ...,
     mode: str = ...,
     index: SearchIndex | None = ...,
     embedding: str | None = ...,
@@ -85,7 +89,7 @@ def search(
     query: str,
     *,
     limit: int = ...,
-    where: ColumnElement[bool] | Sequence[ColumnElement[bool]] = ...,
+    where: Condition | list[Condition] | tuple[Condition, ...] = ...,
     mode: str = ...,
     index: SearchIndex | None = ...,
     embedding: str | None = ...,
@@ -98,7 +102,7 @@ def search(
     query: str,
     *,
     limit: int = 10,
-    where: ColumnElement[bool] | Sequence[ColumnElement[bool]] = (),
+    where: Condition | list[Condition] | tuple[Condition, ...] = (),
     mode: str = "hybrid",
     index: SearchIndex | None = None,
     embedding: str | None = None,
@@ -140,7 +144,7 @@ def search(
             hint="Declare active='…' on the SearchIndex, or pass embedding='…'.",
         )
     table = chosen.table
-    conditions = [where] if isinstance(where, ColumnElement) else list(where)
+    conditions = list(where) if isinstance(where, (list, tuple)) else [where]
     keys = select(*table.primary_key.columns).where(*conditions) if conditions else None
     statement = SearchStatement(
         chosen.definition(),
@@ -239,7 +243,13 @@ def _vector(embedding: Embedding, query: str, given: Sequence[float] | None) -> 
             f"{model.dimensions}.",
             hint=f"Make it with {model.name}, the model of that embedding.",
         )
-    return "[" + ",".join(repr(float(value)) for value in given) + "]"
+    values = [float(value) for value in given]
+    if not all(map(math.isfinite, values)):
+        raise QueryError(
+            "The query's vector has a value that is not finite.",
+            hint=f"Make it with {model.name}, the model of that embedding.",
+        )
+    return "[" + ",".join(map(repr, values)) + "]"
 
 
 def _select(source: Any, table: Table, hits: TableValuedAlias) -> Select[Any]:
