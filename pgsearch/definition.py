@@ -139,7 +139,7 @@ class IndexDefinition:
             if column.name in names.RESERVED_PARAMETERS:
                 raise DeclarationError(
                     f"Search index {self.name!r}: a filter column cannot be called "
-                    f"{column.name!r}, for the search function has a parameter of that name.",
+                    f"{column.name!r}, for that name is taken in the search function.",
                     hint="Rename the column, or filter by it with `where` in the ORM call.",
                 )
             if column.name in seen:

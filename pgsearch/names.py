@@ -23,8 +23,8 @@ RESERVED_COLUMNS = frozenset(
     }
 )  # fmt: skip
 
-#: Parameters of every search function; a filter column must not be called so.
-RESERVED_PARAMETERS = frozenset({"query", "vector", "k", "mode", "embedding"})
+#: Parameters of every search function, and PL/pgSQL's `found`; a filter must not be called so.
+RESERVED_PARAMETERS = frozenset({"query", "vector", "k", "mode", "embedding", "found"})
 
 #: What a name cannot bring into a function's body or a driver's query, however it is quoted.
 _UNUSABLE = re.compile(r"[\x01-\x1f\x7f%]|\$\w*\$")

@@ -241,10 +241,11 @@ DECLARE
   found pgsearch.embedding;
 BEGIN
   SELECT i.id INTO index_id FROM pgsearch.search_index AS i
-  WHERE i.schema_name = activate_embedding.schema_name AND i.name = index_name
+  WHERE i.schema_name = activate_embedding.schema_name
+    AND i.name = activate_embedding.index_name
   FOR UPDATE;
   SELECT e.* INTO found FROM pgsearch.embedding AS e
-  WHERE e.search_index_id = index_id AND e.name = embedding;
+  WHERE e.search_index_id = index_id AND e.name = activate_embedding.embedding;
   IF found.state = 'active' THEN
     RETURN;
   END IF;
@@ -259,7 +260,7 @@ BEGIN
   WHERE search_index_id = index_id AND state = 'active';
   UPDATE pgsearch.embedding SET state = 'active', activated_at = clock_timestamp()
   WHERE id = found.id;
-  INSERT INTO pgsearch.event (search_index_id, embedding, kind) VALUES (index_id, embedding, 'activated');
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind) VALUES (index_id, activate_embedding.embedding, 'activated');
 END
 $$;
 
@@ -274,10 +275,10 @@ BEGIN
   UPDATE pgsearch.embedding AS e SET state = 'ready'
   FROM pgsearch.search_index AS i
   WHERE i.id = e.search_index_id AND i.schema_name = deactivate_embedding.schema_name
-    AND i.name = index_name AND e.name = embedding AND e.state = 'active'
+    AND i.name = deactivate_embedding.index_name AND e.name = embedding AND e.state = 'active'
   RETURNING i.id INTO index_id;
   IF index_id IS NOT NULL THEN
-    INSERT INTO pgsearch.event (search_index_id, embedding, kind) VALUES (index_id, embedding, 'deactivated');
+    INSERT INTO pgsearch.event (search_index_id, embedding, kind) VALUES (index_id, deactivate_embedding.embedding, 'deactivated');
   END IF;
 END
 $$;

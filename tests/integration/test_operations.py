@@ -1,0 +1,694 @@
+"""What a migration calls: every operation, its reverse, and what each of them refuses."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.migration import MigrationContext
+from alembic.operations import MigrateOperation, Operations
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import create_engine, pool
+from sqlalchemy.exc import DBAPIError
+
+from pgsearch import Chunking, Embedding
+from pgsearch import database as product
+from pgsearch.alembic.operations import (
+    ActivateEmbeddingOp,
+    AddEmbeddingOp,
+    CreateSearchIndexOp,
+    DropEmbeddingOp,
+    DropSearchIndexOp,
+    InstallOp,
+    UninstallOp,
+)
+from pgsearch.cli.migrate import configuration
+from pgsearch.errors import DeclarationError, NotInstalled, ObjectMissing
+from pgsearch.names import RESERVED_PARAMETERS
+from pgsearch.sync import Worker
+from pgsearch.testing import hash_model
+from tests.plugins.search import HASH_V1, catalogue, execute_all, vector_of
+
+#: A migration's `op`: its operations are put there by a plugin, which type checkers do not see.
+Op = Any
+
+HASH_V2 = Embedding("hash_v2", hash_model(32))
+
+
+@contextmanager
+def migration(url: str) -> Iterator[Op]:
+    """Yield `op` as a migration has it, in one transaction."""
+    engine = create_engine(product.sqlalchemy_url(url), poolclass=pool.NullPool)
+    with engine.begin() as connection:
+        yield Operations(MigrationContext.configure(connection))
+
+
+@contextmanager
+def offline_migration() -> Iterator[tuple[Op, io.StringIO]]:
+    """Yield `op` as a migration has it under --sql, and what it prints."""
+    printed = io.StringIO()
+    options = {"as_sql": True, "output_buffer": printed}
+    yield Operations(MigrationContext.configure(dialect_name="postgresql", opts=options)), printed
+
+
+def invoke(url: str, operation: MigrateOperation) -> None:
+    with migration(url) as op:
+        op.invoke(operation)
+
+
+def refused(url: str, operation: MigrateOperation) -> psycopg.errors.Diagnostic:
+    """Return what the server says when it refuses an operation."""
+    with pytest.raises(DBAPIError) as caught:
+        invoke(url, operation)
+    assert isinstance(caught.value.orig, psycopg.Error)
+    return caught.value.orig.diag
+
+
+def contents(url: str) -> tuple[list[Any], list[Any]]:
+    """Return a database's objects, and what the registry says of them."""
+    with psycopg.connect(url) as connection:
+        objects = catalogue(connection)
+        if not any(row[:2] == ("schema", "pgsearch") for row in objects):
+            return objects, []
+        registered = connection.execute(
+            "SELECT i.schema_name, i.name, i.definition, e.name, e.state, e.model, e.column_name"
+            " FROM pgsearch.search_index AS i"
+            " LEFT JOIN pgsearch.embedding AS e ON e.search_index_id = i.id ORDER BY 1, 2, 4"
+        ).fetchall()
+        return objects, registered
+
+
+def comes_and_goes(url: str, operation: MigrateOperation) -> None:
+    """Assert that an operation does something, and that its reverse leaves nothing of it."""
+    before = contents(url)
+    invoke(url, operation)
+    after = contents(url)
+    assert after != before
+    invoke(url, operation.reverse())
+    assert contents(url) == before
+    invoke(url, operation)
+    assert contents(url) == after
+
+
+def make_ready(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE pgsearch.embedding SET state = 'ready'")
+
+
+def second_search(**changes: Any) -> CreateSearchIndexOp:
+    given: dict[str, Any] = {"text": {"title": "A", "body": "B"}} | changes
+    return CreateSearchIndexOp("second_search", given.pop("table", "article"), **given)
+
+
+# Each operation and its reverse
+
+
+def test_install(database: str) -> None:
+    comes_and_goes(database, InstallOp(1))
+
+
+def test_install_brings_the_extension(empty_database: str) -> None:
+    invoke(empty_database, InstallOp(1))
+    invoke(empty_database, UninstallOp())
+    objects, _ = contents(empty_database)
+    assert [row[:2] for row in objects] == [
+        ("extension", "plpgsql"),
+        ("extension", "vector"),
+        ("schema", "public"),
+    ]
+
+
+def test_create_search_index(articles: str) -> None:
+    comes_and_goes(articles, second_search(filters=["tenant_id"]))
+
+
+def test_add_embedding(articles: str) -> None:
+    comes_and_goes(articles, AddEmbeddingOp("article_search", HASH_V2))
+
+
+def test_activate_embedding(articles: str) -> None:
+    make_ready(articles)
+    comes_and_goes(articles, ActivateEmbeddingOp("article_search", "hash_v1"))
+
+
+def test_activation_takes_turns(articles: str) -> None:
+    invoke(articles, AddEmbeddingOp("article_search", HASH_V2))
+    make_ready(articles)
+    for active, other in (("hash_v1", "hash_v2"), ("hash_v2", "hash_v1"), ("hash_v1", "hash_v2")):
+        for _ in range(2):  # the second time there is nothing to do
+            invoke(articles, ActivateEmbeddingOp("article_search", active))
+        _, registered = contents(articles)
+        assert {row[3]: row[4] for row in registered} == {active: "active", other: "ready"}
+
+
+def test_what_a_migration_leaves_out_is_read_from_the_database(articles: str) -> None:
+    with migration(articles) as op:
+        op.create_search_index(
+            "second_search",
+            "article",
+            text={"body": "C"},
+            filters=["tenant_id"],
+            language="simple",
+            chunking=Chunking(max_tokens=64, overlap=8),
+        )
+        op.add_embedding("second_search", "hash_v2", hash_model(32), m=8, ef_construction=32)
+    with psycopg.connect(articles) as connection:
+        rows = connection.execute(
+            "SELECT definition, e.name, dimensions, m, ef_construction, state"
+            " FROM pgsearch.search_index AS i JOIN pgsearch.embedding AS e"
+            " ON e.search_index_id = i.id WHERE i.name = 'second_search'"
+        ).fetchall()
+    assert rows == [
+        (
+            {
+                "name": "second_search",
+                "schema": "public",
+                "table": "article",
+                "key": [["id", "bigint"]],
+                "text": [["body", "C"]],
+                "language": "simple",
+                "filters": [["tenant_id", "integer"]],
+                "chunking": {"max_tokens": 64, "overlap": 8, "heading": None},
+            },
+            "hash_v2",
+            32,
+            8,
+            32,
+            "filling",
+        )
+    ]
+
+
+def test_a_search_index_goes_after_its_table(articles: str) -> None:
+    """A migration may drop the table first; nothing must be left that cannot be dropped."""
+    with psycopg.connect(articles) as connection:
+        connection.execute("DROP TABLE article")
+    invoke(articles, DropSearchIndexOp("article_search", "article"))
+    objects, registered = contents(articles)
+    assert registered == []
+    assert [row for row in objects if "article" in row[1]] == []
+
+
+def test_an_operation_that_fails_leaves_nothing_behind(articles: str) -> None:
+    before = contents(articles)
+    with psycopg.connect(articles) as connection:
+        connection.execute("CREATE TABLE second_search_queue ()")
+    said = refused(articles, second_search())
+    assert said.message_primary == 'relation "second_search_queue" already exists'
+    with psycopg.connect(articles) as connection:
+        connection.execute("DROP TABLE second_search_queue")
+    assert contents(articles) == before
+
+
+# The standalone environment
+
+
+def test_up_down_up(database: str) -> None:
+    config = configuration(database)
+    command.upgrade(config, "head")
+    up = contents(database)
+    assert [row[:2] for row in up[1]] == [("public", "document_search")]
+    command.downgrade(config, "base")
+    with psycopg.connect(database) as connection:
+        connection.execute("DROP TABLE alembic_version")
+    assert [row[0] for row in contents(database)[0]] == ["extension", "extension", "schema"]
+    command.upgrade(config, "head")
+    assert contents(database) == up
+
+
+def printed_sql(step: Any, revision: str) -> bytes:
+    config = configuration("postgresql://")
+    config.output_buffer = io.StringIO()
+    step(config, revision, sql=True)
+    return config.output_buffer.getvalue().encode()
+
+
+def test_what_is_printed_does_what_is_executed(empty_database: str, migrated: str) -> None:
+    script = printed_sql(command.upgrade, "head")
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute(script)
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    assert contents(empty_database) == contents(migrated)
+    with psycopg.connect(migrated) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == version
+
+
+def test_what_is_printed_on_the_way_down_undoes_it(migrated: str) -> None:
+    script = printed_sql(command.downgrade, "head:base")
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        connection.execute(script)
+        connection.execute("DROP TABLE alembic_version")
+    left = [row[:2] for row in contents(migrated)[0]]
+    assert left == [("extension", "plpgsql"), ("extension", "vector"), ("schema", "public")]
+
+
+def test_the_other_operations_are_printed_too(articles: str) -> None:
+    """Activation runs as printed, and says why it cannot be."""
+    with offline_migration() as (op, printed):
+        op.add_embedding("article_search", "hash_v2", hash_model(32))
+        op.activate_embedding("article_search", "hash_v1")
+        op.deactivate_embedding("article_search", "hash_v1")
+        op.drop_embedding("article_search", "hash_v2")
+    make_ready(articles)
+    before = contents(articles)
+    with psycopg.connect(articles) as connection:
+        connection.execute(printed.getvalue().encode())
+        events = connection.execute("SELECT embedding, kind FROM pgsearch.event").fetchall()
+    assert events == [("hash_v1", "activated"), ("hash_v1", "deactivated")]
+    assert contents(articles) == before
+
+
+def test_offline_the_key_and_the_types_must_be_written() -> None:
+    with offline_migration() as (op, printed):
+        with pytest.raises(DeclarationError, match="primary key of 'article'") as caught:
+            op.create_search_index("article_search", "article", text={"title": "A"})
+        assert caught.value.hint == 'Write it out, as in key={"id": "bigint"}.'
+        with pytest.raises(DeclarationError, match="types of 'tenant_id'") as caught:
+            op.create_search_index(
+                "article_search",
+                "article",
+                text={"title": "A"},
+                key={"id": "bigint"},
+                filters=["tenant_id"],
+            )
+        assert caught.value.hint == 'Write them out, as in {"tenant_id": "integer"}.'
+    assert printed.getvalue() == ""
+
+
+# What is refused
+
+
+def test_a_table_that_does_not_exist(articles: str) -> None:
+    with pytest.raises(ObjectMissing, match=r"no table articel to put") as caught:
+        invoke(articles, second_search(table="articel"))
+    assert "Create it in an earlier migration" in str(caught.value.hint)
+    with pytest.raises(ObjectMissing, match=r"no table other\.article"):
+        invoke(articles, second_search(schema="other"))
+
+
+@pytest.mark.parametrize("relation", ["VIEW newest AS SELECT * FROM article", "SEQUENCE newest"])
+def test_what_is_not_a_table(articles: str, relation: str) -> None:
+    with psycopg.connect(articles) as connection:
+        connection.execute(f"CREATE {relation}".encode())
+    with pytest.raises(ObjectMissing, match="no table newest"):
+        invoke(articles, second_search(table="newest"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"text": {"titel": "A"}}, {"filters": ["titel"]}, {"key": {"titel": "bigint"}}],
+    ids=["text", "filter", "key"],
+)
+def test_a_column_that_does_not_exist(articles: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(ObjectMissing, match=r"public\.article has no column 'titel'") as caught:
+        invoke(articles, second_search(**changes))
+    assert caught.value.hint == "It has 'id', 'tenant_id', 'title', 'body'."
+
+
+def test_a_table_without_a_primary_key(articles: str) -> None:
+    with psycopg.connect(articles) as connection:
+        connection.execute("CREATE TABLE log (line text NOT NULL UNIQUE)")
+    with pytest.raises(DeclarationError, match="'log' has no primary key"):
+        invoke(articles, second_search(table="log", text={"line": "A"}))
+
+
+@pytest.mark.parametrize("version", [0, 2, -1])
+def test_a_version_that_is_not_known(database: str, version: int) -> None:
+    with pytest.raises(DeclarationError, match=rf"version={version}\): .* versions 1 to 1"):
+        invoke(database, InstallOp(version))
+
+
+@pytest.mark.parametrize("name", ["a" * 45, "é" * 23])
+def test_a_name_that_is_too_long(articles: str, name: str) -> None:
+    with pytest.raises(DeclarationError, match="would pass PostgreSQL's 63") as caught:
+        invoke(articles, CreateSearchIndexOp(name, "article", text={"title": "A"}))
+    assert caught.value.hint == "Use at most 44 bytes."
+
+
+def test_the_longest_names_work(articles: str) -> None:
+    index, embedding = "é" * 22, Embedding("e" * 13, hash_model(8))
+    with psycopg.connect(articles) as connection:
+        connection.execute("INSERT INTO article (title) VALUES ('the longest name')")
+    before = contents(articles)
+    invoke(articles, CreateSearchIndexOp(index, "article", text={"title": "A"}))
+    invoke(articles, AddEmbeddingOp(index, embedding))
+    Worker(articles, indexes=[index]).drain()
+    with psycopg.connect(articles) as connection:
+        found = SQL("SELECT vector_rank FROM {}('name', vector => %s)").format(Identifier(index))
+        assert connection.execute(found, [vector_of("name", 8)]).fetchall() == [(1,)]
+    longer = Embedding("e" * 14, hash_model(8))
+    with pytest.raises(DeclarationError, match="64 bytes long; PostgreSQL keeps 63"):
+        invoke(articles, AddEmbeddingOp(index, longer))
+    invoke(articles, DropSearchIndexOp(index, "article"))
+    assert contents(articles)[0] == before[0]
+
+
+def test_a_name_that_functions_could_not_hold(articles: str) -> None:
+    for name in ("100%", "two\nlines", "a$function$b"):
+        with pytest.raises(DeclarationError, match="cannot be written into functions"):
+            invoke(articles, CreateSearchIndexOp(name, "article", text={"title": "A"}))
+
+
+@pytest.mark.parametrize("language", ["englisch", "mine", "public.yours"])
+def test_a_language_that_writes_would_not_find(articles: str, language: str) -> None:
+    """It is refused here: later, it would be the application's writes that fail."""
+    with psycopg.connect(articles) as connection:
+        connection.execute("CREATE TEXT SEARCH CONFIGURATION mine (COPY = english)")
+    said = refused(articles, second_search(language=language))
+    assert said.message_primary == (f"pgsearch: there is no text search configuration '{language}'")
+    assert "with its schema" in str(said.message_hint)
+
+
+def test_a_language_of_ones_own(articles: str) -> None:
+    with psycopg.connect(articles) as connection:
+        connection.execute("CREATE TEXT SEARCH CONFIGURATION mine (COPY = english)")
+    invoke(articles, second_search(language="public.mine"))
+    with psycopg.connect(articles) as connection:
+        connection.execute("INSERT INTO article (title) VALUES ('The cats')")
+        assert connection.execute("SELECT score > 0 FROM second_search('cat')").fetchall() == [
+            (True,)
+        ]
+
+
+def test_the_active_embedding_cannot_be_dropped(articles: str) -> None:
+    make_ready(articles)
+    invoke(articles, ActivateEmbeddingOp("article_search", "hash_v1"))
+    before = contents(articles)
+    said = refused(articles, DropEmbeddingOp("article_search", "hash_v1"))
+    assert said.message_primary == (
+        "pgsearch: embedding 'hash_v1' of search index article_search answers queries"
+        " and cannot be dropped"
+    )
+    assert str(said.message_hint).startswith("Activate another one first")
+    assert contents(articles) == before
+
+
+@pytest.mark.parametrize("unready", ["filling", "indexing", "retired"])
+def test_an_embedding_that_is_not_ready_cannot_be_activated(articles: str, unready: str) -> None:
+    with psycopg.connect(articles) as connection:
+        connection.execute("UPDATE pgsearch.embedding SET state = %s", [unready])
+    said = refused(articles, ActivateEmbeddingOp("article_search", "hash_v1"))
+    assert said.message_primary == (
+        f"pgsearch: embedding 'hash_v1' of search index article_search cannot be activated: it is"
+        f" {unready}"
+    )
+    assert "Run `pgsearch sync`" in str(said.message_hint)
+
+
+def test_an_embedding_that_does_not_exist_cannot_be_activated(articles: str) -> None:
+    said = refused(articles, ActivateEmbeddingOp("article_search", "hash_v9"))
+    assert str(said.message_primary).endswith("cannot be activated: it does not exist")
+
+
+def test_an_embedding_is_added_once(articles: str) -> None:
+    before = contents(articles)
+    assert "already exists" in str(
+        refused(articles, AddEmbeddingOp("article_search", HASH_V1)).message_primary
+    )
+    assert contents(articles) == before
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        AddEmbeddingOp("artical_search", HASH_V2),
+        DropEmbeddingOp("artical_search", "hash_v1"),
+        ActivateEmbeddingOp("artical_search", "hash_v1"),
+        DropSearchIndexOp("artical_search", "article"),
+    ],
+    ids=lambda operation: type(operation).__name__,
+)
+def test_a_search_index_that_does_not_exist(articles: str, operation: MigrateOperation) -> None:
+    with pytest.raises(ObjectMissing, match="There are 0 search indexes called 'artical_search'"):
+        invoke(articles, operation)
+
+
+def test_a_database_without_pgsearch(database: str) -> None:
+    with pytest.raises(NotInstalled, match="not installed") as caught:
+        invoke(database, AddEmbeddingOp("article_search", HASH_V1))
+    assert "op.pgsearch_install(version=1)" in str(caught.value.hint)
+
+
+def test_uninstall_while_search_indexes_are_left(articles: str) -> None:
+    before = contents(articles)
+    said = refused(articles, UninstallOp())
+    assert said.message_primary == ("pgsearch: search indexes still exist: public.article_search")
+    assert said.message_hint == "Drop them first, with op.drop_search_index."
+    assert contents(articles) == before
+
+
+def test_a_server_without_pgvector(server_without_pgvector: str) -> None:
+    said = refused(server_without_pgvector, InstallOp(1))
+    assert said.message_primary == (
+        "pgsearch: the extension pgvector is not available on this server"
+    )
+    assert "pgvector/pgvector" in str(said.message_hint)
+
+
+def test_a_pgvector_that_is_too_old(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'")
+    said = refused(database, InstallOp(1))
+    assert said.message_primary == (
+        "pgsearch: this database has pgvector 0.7.4, pgsearch needs 0.8.0 or newer"
+    )
+    assert "ALTER EXTENSION vector UPDATE" in str(said.message_hint)
+
+
+# Tables as they are in the wild
+
+
+@contextmanager
+def made_and_dropped(url: str, operation: CreateSearchIndexOp) -> Iterator[psycopg.Connection[Any]]:
+    """Create a search index with an embedding, fill it, and see that it can be dropped.
+
+    Yields a connection for the time when all is filled.
+    """
+    before = contents(url)
+    invoke(url, operation)
+    invoke(url, AddEmbeddingOp(operation.name, HASH_V1, schema=operation.schema))
+    report = Worker(url, indexes=[operation.name]).drain()
+    assert report.failed == 0
+    assert report.entered == ["hash_v1: ready", "hash_v1: active"]
+    with psycopg.connect(url) as connection:
+        yield connection
+    assert Worker(url, indexes=[operation.name]).drain().failed == 0
+    with psycopg.connect(url) as connection:
+        names = operation.name
+        refresh = Identifier(operation.schema or "public", f"{names}_refresh_statistics")
+        connection.execute(SQL("SELECT {}()").format(refresh))
+    invoke(url, operation.reverse())
+    assert contents(url)[0] == before[0]
+
+
+def test_names_that_need_quotes(articles: str) -> None:
+    with psycopg.connect(articles) as connection:
+        execute_all(
+            connection,
+            [
+                'CREATE SCHEMA "My Schema"',
+                (
+                    'CREATE TABLE "My Schema"."Order Items"'
+                    ' ("Order No" int PRIMARY KEY, "Full Text" text, "Group" int)'
+                ),
+                """INSERT INTO "My Schema"."Order Items" VALUES (1, 'early cats', 5)""",
+            ],
+        )
+    operation = CreateSearchIndexOp(
+        "Item Search",
+        "Order Items",
+        text={"Full Text": "A"},
+        filters=["Group"],
+        schema="My Schema",
+    )
+    with made_and_dropped(articles, operation) as connection:
+        execute_all(
+            connection,
+            [
+                """INSERT INTO "My Schema"."Order Items" VALUES (2, 'late cats', 6)""",
+                """UPDATE "My Schema"."Order Items" SET "Order No" = 3 WHERE "Order No" = 2""",
+            ],
+        )
+        found = 'SELECT "Order No", similarity FROM "My Schema"."Item Search"(\'cat\'{})'
+        assert [row[0] for row in connection.execute(found.format("").encode())] == [1, 3]
+        filtered = found.format(', "Group" => 6').encode()
+        assert connection.execute(filtered).fetchall() == [(3, None)]
+        vector = found.format(f", vector => '{vector_of('cat')}', \"Group\" => 5").encode()
+        assert [(key, similarity > 0) for key, similarity in connection.execute(vector)] == [
+            (1, True)
+        ]
+
+
+def test_one_name_in_two_schemas(articles: str) -> None:
+    with psycopg.connect(articles) as connection:
+        execute_all(
+            connection,
+            ["CREATE SCHEMA other", "CREATE TABLE other.article (id int PRIMARY KEY, title text)"],
+        )
+    invoke(
+        articles,
+        CreateSearchIndexOp("article_search", "article", text={"title": "A"}, schema="other"),
+    )
+    with pytest.raises(ObjectMissing, match="There are 2 search indexes called") as caught:
+        invoke(articles, AddEmbeddingOp("article_search", HASH_V2))
+    assert caught.value.hint == "Name its schema with schema=."
+    invoke(articles, AddEmbeddingOp("article_search", HASH_V2, schema="other"))
+    _, registered = contents(articles)
+    assert [(row[0], row[3]) for row in registered] == [("other", "hash_v2"), ("public", "hash_v1")]
+
+
+def test_a_table_found_along_the_search_path(articles: str) -> None:
+    with psycopg.connect(articles, autocommit=True) as connection:
+        execute_all(
+            connection,
+            [
+                "CREATE SCHEMA other",
+                "CREATE TABLE other.note (id int PRIMARY KEY, title text)",
+                f'ALTER DATABASE "{connection.info.dbname}" SET search_path = other, public',
+            ],
+        )
+    invoke(articles, CreateSearchIndexOp("note_search", "note", text={"title": "A"}))
+    with psycopg.connect(articles) as connection:
+        connection.execute("INSERT INTO note VALUES (1, 'found')")
+        assert connection.execute("SELECT id FROM other.note_search('found')").fetchall() == [(1,)]
+
+
+def test_a_key_of_several_columns_one_of_which_is_a_filter(articles: str) -> None:
+    with psycopg.connect(articles) as connection:
+        connection.execute(
+            "CREATE TABLE page (body text, code text, tenant uuid, PRIMARY KEY (tenant, code))"
+        )
+        connection.execute(
+            "INSERT INTO page SELECT 'cats of number ' || n, 'c' || n,"
+            " lpad((n % 3)::text, 32, '0')::uuid FROM generate_series(1, 1200) AS n"
+        )
+    operation = CreateSearchIndexOp("page_search", "page", text={"body": "A"}, filters=["tenant"])
+    tenant = "00000000-0000-0000-0000-000000000001"
+    with made_and_dropped(articles, operation) as connection:
+        counts = connection.execute(
+            "SELECT (SELECT count(*) FROM page_search_document), count(*),"
+            " count(embedding_hash_v1) FROM page_search_chunk"
+        ).fetchone()
+        assert counts == (1200, 1200, 1200)
+        found = connection.execute(
+            "SELECT tenant::text, code FROM page_search('number 7 cats', k => 3, vector => %s)",
+            [vector_of("number 7 cats")],
+        ).fetchall()
+        assert found[0] == (tenant, "c7")
+        for mode in ("keyword", "vector", "hybrid"):
+            filtered = connection.execute(
+                "SELECT DISTINCT tenant::text, count(*) FROM page_search("
+                " 'cats', k => 200, vector => %s, mode => %s, tenant => %s) GROUP BY 1",
+                [vector_of("cats"), mode, tenant],
+            ).fetchall()
+            assert filtered == [(tenant, 200)]
+        connection.execute("UPDATE page SET code = 'moved' WHERE code = 'c7'")
+        moved = connection.execute("SELECT code FROM page_search('7', k => 1)").fetchall()
+        assert moved == [("moved",)]
+        assert connection.execute(
+            "SELECT tenant::text, code FROM page_search_queue ORDER BY 2"
+        ).fetchall() == [(tenant, "c7"), (tenant, "moved")]
+
+
+#: Names that variables, parameters or columns have inside the functions of a search index, and
+#: names that quoting must hold together.
+HOSTILE_NAMES = (
+    "after", "batch", "document", "documents", "filter", "found", "k", "last", "made", "mode",
+    "new", "old", "query", "rank", "select", "source", "term", "tg_op", "vector", "o'clock",
+    'say "hi"', "back\\slash", "{0}", "{key}", ";--", "$one", ":name", "ключ",
+)  # fmt: skip
+
+
+def hostile_table(url: str, table: str, key: Sequence[str], text: Sequence[str]) -> None:
+    """Make a table with these and integer columns of all hostile names, and one row in it."""
+    others = [name for name in HOSTILE_NAMES if name not in {*key, *text}]
+    types = dict.fromkeys([*key, *others], "integer NOT NULL") | dict.fromkeys(text, "text")
+    columns = SQL(", ").join(SQL("{} " + kind).format(Identifier(n)) for n, kind in types.items())
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
+                Identifier(table), columns, SQL(", ").join(map(Identifier, key))
+            )
+        )
+        values = ["'cats'" if kind == "text" else "1" for kind in types.values()]
+        connection.execute(
+            SQL("INSERT INTO {} VALUES (" + ", ".join(values) + ")").format(Identifier(table))
+        )
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [(HOSTILE_NAMES, ["body"]), (["id"], HOSTILE_NAMES), (["id"], ["body"])],
+    ids=["key", "text", "filter"],
+)
+def test_columns_of_any_name(articles: str, key: Sequence[str], text: Sequence[str]) -> None:
+    hostile_table(articles, "it's", key, text)
+    filters = [name for name in HOSTILE_NAMES if name not in {*text, *RESERVED_PARAMETERS}]
+    operation = CreateSearchIndexOp(
+        "o'neil's {search}", "it's", text=dict.fromkeys(text, "A"), filters=filters
+    )
+    with made_and_dropped(articles, operation) as connection:
+        given = SQL("").join(SQL(", {} => 1").format(Identifier(name)) for name in filters)
+        for mode in ("keyword", "vector", "hybrid"):
+            found = connection.execute(
+                SQL("SELECT count(*) FROM {}('cat', mode => %s, vector => %s{})").format(
+                    Identifier(operation.name), given
+                ),
+                [mode, vector_of("cat")],
+            ).fetchone()
+            assert found == (1,)
+        changed = SQL("UPDATE {} SET {} = {}").format(
+            Identifier("it's"), Identifier(key[0]), SQL("2")
+        )
+        connection.execute(changed)
+        queue = Identifier(f"{operation.name}_queue")
+        assert connection.execute(SQL("SELECT count(*) FROM {}").format(queue)).fetchone() == (2,)
+
+
+def test_key_types_outside_the_catalogue(articles: str) -> None:
+    """Functions with a pinned search path know them too."""
+    with psycopg.connect(articles) as connection:
+        execute_all(
+            connection,
+            [
+                "CREATE TYPE mood AS ENUM ('sad', 'glad')",
+                "CREATE TABLE diary (mood mood, day date, body text, PRIMARY KEY (mood, day))",
+                "INSERT INTO diary VALUES ('glad', '2024-02-29', 'cats'), ('sad', 'today', 'dogs')",
+            ],
+        )
+    operation = CreateSearchIndexOp("diary_search", "diary", text={"body": "A"}, filters=["mood"])
+    with made_and_dropped(articles, operation) as connection:
+        found = "SELECT day::text FROM diary_search('cats dogs', mood => 'glad')"
+        assert connection.execute(found.encode()).fetchall() == [("2024-02-29",)]
+
+
+def test_a_partitioned_table(articles: str) -> None:
+    with psycopg.connect(articles) as connection:
+        execute_all(
+            connection,
+            [
+                (
+                    "CREATE TABLE event (id int, year int, body text, PRIMARY KEY (id, year))"
+                    " PARTITION BY LIST (year)"
+                ),
+                "CREATE TABLE event_2024 PARTITION OF event FOR VALUES IN (2024)",
+                "CREATE TABLE event_2025 PARTITION OF event FOR VALUES IN (2025)",
+                "INSERT INTO event VALUES (1, 2024, 'early cats')",
+            ],
+        )
+    operation = CreateSearchIndexOp("event_search", "event", text={"body": "A"})
+    with made_and_dropped(articles, operation) as connection:
+        execute_all(
+            connection,
+            [
+                "INSERT INTO event VALUES (2, 2025, 'late cats')",
+                "UPDATE event SET year = 2025 WHERE id = 1",  # moves the row
+            ],
+        )
+        found = "SELECT id, year FROM event_search('cats')"
+        assert connection.execute(found.encode()).fetchall() == [(1, 2025), (2, 2025)]
