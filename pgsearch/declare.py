@@ -139,8 +139,9 @@ class SearchIndex:
     def __post_init__(self) -> None:
         definition = self.definition()
         self._check_embeddings(definition.names)
-        declared = self.table.info.setdefault(_INFO_KEY, {})
-        declared[self.name] = self
+        # On the metadata and not on the table, whose `info` Alembic writes into migrations.
+        noted = self.table.metadata.info.setdefault(_INFO_KEY, {})
+        noted.setdefault(self.table.key, {})[self.name] = self
 
     def _check_embeddings(self, derived: names.IndexNames) -> None:
         declared = [embedding.name for embedding in self.embeddings]
@@ -212,4 +213,4 @@ def _type_text(compiled: str) -> str:
 
 def declared_on(table: Table) -> dict[str, SearchIndex]:
     """Return the search indexes declared on a table, by name."""
-    return dict(table.info.get(_INFO_KEY, {}))
+    return dict(table.metadata.info.get(_INFO_KEY, {}).get(table.key, {}))

@@ -139,6 +139,11 @@ class IndexNames:
         """B-tree index over the keys in the queue on which a model failed."""
         return f"{self.index}_queue_key_idx"
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The companion tables."""
+        return self.document, self.chunk, self.queue, self.lexeme
+
     def check(self) -> None:
         """Raise DeclarationError if the name, or any name derived from it, is too long."""
         check(self.index, "search index")

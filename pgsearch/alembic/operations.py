@@ -152,17 +152,25 @@ class CreateSearchIndexOp(MigrateOperation):
 
     def reverse(self) -> MigrateOperation:
         """Return the operation that undoes this one."""
-        return DropSearchIndexOp(self.name, self.table, schema=self.schema)
+        return DropSearchIndexOp(self.name, self.table, schema=self.schema, create=self)
 
 
 @Operations.register_operation("drop_search_index")
 class DropSearchIndexOp(MigrateOperation):
     """Take a search index away; the table keeps its rows."""
 
-    def __init__(self, name: str, table: str, *, schema: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        table: str,
+        *,
+        schema: str | None = None,
+        create: CreateSearchIndexOp | None = None,
+    ) -> None:
         self.name = name
         self.table = table
         self.schema = schema
+        self.create = create
 
     @classmethod
     def drop_search_index(
@@ -170,6 +178,12 @@ class DropSearchIndexOp(MigrateOperation):
     ) -> None:
         """Drop a search index with its documents, chunks, embeddings, queue and functions."""
         operations.invoke(cls(name, table, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one; autogenerate knows what was dropped."""
+        if self.create is None:
+            raise ValueError(f"Dropping search index {self.name!r} does not say how it was made.")
+        return self.create
 
 
 class _EmbeddingOp(MigrateOperation):
@@ -217,24 +231,67 @@ class AddEmbeddingOp(_EmbeddingOp):
 
     def reverse(self) -> MigrateOperation:
         """Return the operation that undoes this one."""
-        return DropEmbeddingOp(self.index, self.name, schema=self.schema)
+        return DropEmbeddingOp(
+            self.index, self.name, schema=self.schema, deactivate=True, embedding=self.embedding
+        )
 
 
 @Operations.register_operation("drop_embedding")
 class DropEmbeddingOp(_EmbeddingOp):
     """Drop a model version from a search index."""
 
+    def __init__(
+        self,
+        index: str,
+        name: str,
+        *,
+        schema: str | None = None,
+        deactivate: bool = False,
+        embedding: Embedding | None = None,
+    ) -> None:
+        super().__init__(index, name, schema=schema)
+        self.deactivate = deactivate
+        self.embedding = embedding
+
     @classmethod
     def drop_embedding(
-        cls, operations: Operations, index: str, name: str, *, schema: str | None = None
+        cls,
+        operations: Operations,
+        index: str,
+        name: str,
+        *,
+        deactivate: bool = False,
+        schema: str | None = None,
     ) -> None:
-        """Drop an embedding with its vectors and HNSW index; the active one is refused."""
-        operations.invoke(cls(index, name, schema=schema))
+        """Drop an embedding with its vectors and HNSW index.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: The embedding.
+            deactivate: Whether to drop it even while it answers queries; keywords answer then. A
+                downgrade wants that, for it goes back to before there was the embedding. Without
+                it, dropping the active embedding is refused.
+            schema: The source table's schema.
+        """
+        operations.invoke(cls(index, name, schema=schema, deactivate=deactivate))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one; autogenerate knows what was dropped."""
+        if self.embedding is None:
+            raise ValueError(f"Dropping embedding {self.name!r} does not say how it was made.")
+        return AddEmbeddingOp(self.index, self.embedding, schema=self.schema)
 
 
 @Operations.register_operation("activate_embedding")
 class ActivateEmbeddingOp(_EmbeddingOp):
     """Make a model version the one that answers."""
+
+    def __init__(
+        self, index: str, name: str, *, schema: str | None = None, before: str | None = None
+    ) -> None:
+        super().__init__(index, name, schema=schema)
+        self.before = before
 
     @classmethod
     def activate_embedding(
@@ -247,8 +304,10 @@ class ActivateEmbeddingOp(_EmbeddingOp):
         operations.invoke(cls(index, name, schema=schema))
 
     def reverse(self) -> MigrateOperation:
-        """Return the operation that undoes this one."""
-        return DeactivateEmbeddingOp(self.index, self.name, schema=self.schema)
+        """Return the operation that undoes this one: back to the one before, if there was one."""
+        if self.before is None:
+            return DeactivateEmbeddingOp(self.index, self.name, schema=self.schema)
+        return ActivateEmbeddingOp(self.index, self.before, schema=self.schema, before=self.name)
 
 
 @Operations.register_operation("deactivate_embedding")
@@ -293,6 +352,8 @@ def _add_embedding(operations: Operations, operation: AddEmbeddingOp) -> None:
 @Operations.implementation_for(DropEmbeddingOp)
 def _drop_embedding(operations: Operations, operation: DropEmbeddingOp) -> None:
     schema = Reader(operations).index_schema(operation.index, operation.schema)
+    if operation.deactivate:
+        run(operations, embedding_ddl.deactivate_embedding(schema, operation.index, operation.name))
     run(operations, embedding_ddl.drop_embedding(schema, operation.index, operation.name))
 
 

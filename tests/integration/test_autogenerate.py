@@ -1,0 +1,225 @@
+"""`alembic revision --autogenerate` sees search indexes, both ways, and then sees nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import produce_migrations, render_python_code
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.operations.ops import MigrationScript
+from alembic.util import CommandError
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text
+
+from pgsearch import Chunking, Embedding, Model, SearchIndex, resources
+from pgsearch.database import sqlalchemy_url
+from pgsearch.declare import declared_on
+from pgsearch.sync import Worker
+from pgsearch.testing import hash_model
+
+PLUGINS = ["alembic.autogenerate.*", "pgsearch"]
+
+
+def metadata(*embeddings: int, schema: str | None = None, **options: Any) -> MetaData:
+    """A table `article` with a search index; `embeddings` are dimensions of hash models."""
+    metadata = MetaData()
+    table = Table(
+        "article",
+        metadata,
+        Column("id", BigInteger, primary_key=True),
+        Column("tenant_id", Integer),
+        Column("title", Text),
+        Column("body", Text),
+        Column("code", String(9)),
+        schema=schema,
+    )
+    SearchIndex(
+        "article_search",
+        table,
+        **{
+            "text": {"title": "A", "body": "B"},
+            "filters": ["tenant_id", "code"],
+            "chunking": Chunking(heading="title"),
+            "embeddings": [Embedding(f"hash_{n}", hash_model(n)) for n in embeddings],
+            **options,
+        },
+    )
+    return metadata
+
+
+class Project:
+    """Autogenerates against a database and runs what was generated, as text."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+
+    def generate(self, wanted: MetaData, **options: Any) -> MigrationScript:
+        context = MigrationContext.configure(
+            self.connection,
+            opts={"target_metadata": wanted, "autogenerate_plugins": PLUGINS, **options},
+        )
+        return produce_migrations(context, wanted)
+
+    def render(self, operations: Any) -> str:
+        context = MigrationContext.configure(self.connection)
+        return render_python_code(operations, migration_context=context)
+
+    def calls(self, wanted: MetaData, **options: Any) -> list[str]:
+        """The names of the operations that an upgrade would call."""
+        code = self.render(self.generate(wanted, **options).upgrade_ops)
+        return [
+            line.strip().removeprefix("op.").partition("(")[0]
+            for line in code.splitlines()
+            if line.strip().startswith("op.")
+        ]
+
+    def run(self, code: str) -> None:
+        names = {
+            "op": Operations(MigrationContext.configure(self.connection)),
+            "sa": sa,
+            "Chunking": Chunking,
+            "Model": Model,
+        }
+        exec("if True:\n    " + code.replace("\n", "\n    "), names)
+        self.connection.commit()
+
+    def upgrade(self, wanted: MetaData) -> str:
+        """Bring the database to the metadata; return the code of the downgrade."""
+        script = self.generate(wanted)
+        self.run(self.render(script.upgrade_ops))
+        return self.render(script.downgrade_ops)
+
+
+@pytest.fixture
+def project(database: str) -> Iterator[Project]:
+    engine = sa.create_engine(sqlalchemy_url(database))
+    with engine.connect() as connection:
+        yield Project(connection)
+    engine.dispose()
+
+
+@pytest.fixture
+def drain(database: str) -> Callable[[], Any]:
+    return lambda: Worker(database).drain()
+
+
+def relations(project: Project) -> set[str]:
+    rows = project.connection.scalars(
+        sa.text("SELECT relname FROM pg_class WHERE relname LIKE 'article%' AND relkind = 'r'")
+    )
+    return set(rows)
+
+
+def test_it_creates_once_and_then_sees_nothing(project: Project) -> None:
+    created = ["create_table", "pgsearch_install", "create_search_index", "add_embedding"]
+    assert project.calls(metadata(64)) == created
+    project.upgrade(metadata(64))
+    for _ in range(10):
+        assert project.calls(metadata(64)) == []
+
+
+def test_the_downgrade_is_real(project: Project, drain: Callable[[], Any]) -> None:
+    downgrade = project.upgrade(metadata(64))
+    drain()  # now the embedding is active
+    project.run(downgrade)
+    assert relations(project) == set()
+    assert project.connection.scalar(sa.text("SELECT to_regnamespace('pgsearch')")) is None
+
+
+def test_an_embedding_is_added_activated_and_dropped(
+    project: Project, drain: Callable[[], Any]
+) -> None:
+    project.upgrade(metadata(64))
+    drain()
+    assert project.calls(metadata(64, 32)) == ["add_embedding"]
+    project.upgrade(metadata(64, 32))
+    # Not ready yet, so there is nothing that a migration could activate.
+    assert project.calls(metadata(64, 32, active="hash_32")) == []
+    drain()
+    assert project.calls(metadata(64, 32)) == []
+    back = project.upgrade(metadata(64, 32, active="hash_32"))
+    assert 'op.activate_embedding("article_search", "hash_64")' in back
+    assert project.calls(metadata(64, 32, active="hash_32")) == []
+    back = project.upgrade(metadata(32, active="hash_32"))
+    assert "op.add_embedding(" in back
+    assert project.calls(metadata(32, active="hash_32")) == []
+
+
+def test_a_removed_search_index_is_dropped_and_can_come_back(
+    project: Project, drain: Callable[[], Any]
+) -> None:
+    project.upgrade(metadata(64))
+    drain()
+    bare = MetaData()
+    metadata(64).tables["article"].to_metadata(bare)
+    assert declared_on(bare.tables["article"]) == {}
+    downgrade = project.upgrade(bare)
+    assert relations(project) == {"article"}
+    assert project.calls(bare) == []
+    project.run(downgrade)
+    assert project.calls(metadata(64)) == []
+
+
+def test_companions_are_no_foreign_tables(project: Project) -> None:
+    project.upgrade(metadata(64))
+    project.connection.execute(sa.text("CREATE TABLE other (id integer PRIMARY KEY)"))
+    # The application's own stray table is still reported; the companions are not.
+    assert project.calls(metadata(64)) == ["drop_table"]
+    assert project.calls(metadata(64), include_schemas=True) == ["drop_table"]
+
+
+def test_another_schema(project: Project) -> None:
+    project.connection.execute(sa.text('CREATE SCHEMA "My Shop"'))
+    options = {"include_schemas": True}
+    script = project.generate(metadata(64, schema="My Shop"), **options)
+    project.run(project.render(script.upgrade_ops))
+    assert project.calls(metadata(64, schema="My Shop"), **options) == []
+    # Alembic itself does not look into other schemas then; pgsearch goes by the registry.
+    assert project.calls(metadata(64, schema="My Shop")) == ["create_table"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": {"title": "A"}},
+        {"language": "simple"},
+        {"filters": []},
+        {"chunking": Chunking()},
+    ],
+    ids=["text", "language", "filters", "chunking"],
+)
+def test_a_changed_search_index_is_said_to_be_so(project: Project, change: dict[str, Any]) -> None:
+    project.upgrade(metadata(64))
+    with pytest.raises(CommandError, match="declared otherwise than it was created"):
+        project.generate(metadata(64, **change))
+
+
+def test_a_changed_model_must_have_a_name_of_its_own(project: Project) -> None:
+    project.upgrade(metadata(64))
+    changed = [Embedding("hash_64", hash_model(32))]
+    with pytest.raises(CommandError, match="never changed in place"):
+        project.generate(metadata(embeddings=changed))
+
+
+def test_a_written_migration_carries_its_imports(database: str, tmp_path: Path) -> None:
+    shutil.copytree(resources.migrations(), tmp_path / "migrations")
+    for old in (tmp_path / "migrations" / "versions").glob("*.py"):
+        old.unlink()
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["url"] = database
+    command.revision(config, "everything", autogenerate=True)
+    (written,) = (tmp_path / "migrations" / "versions").glob("*.py")
+    assert "from pgsearch import Chunking" in written.read_text()
+    assert "from pgsearch import Model" in written.read_text()
+    command.upgrade(config, "head")
+    command.check(config)
+    command.downgrade(config, "base")
