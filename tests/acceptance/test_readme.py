@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -23,7 +24,11 @@ from models import Base
 
 engine = create_engine(os.environ["APPLICATION_URL"])
 with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=Base.metadata)
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        autogenerate_plugins=["alembic.autogenerate.*", "pgsearch"],
+    )
     with context.begin_transaction():
         context.run_migrations()
 """
@@ -80,11 +85,22 @@ def project(tmp_path: Path) -> Path:
     )
     (tmp_path / "migrations" / "env.py").write_text(ENV_PY)
     (versions / "0001.py").write_text(TABLE)
-    head = 'revision, down_revision = "0002", "0001"\n'
-    (versions / "0002.py").write_text(head + block("migration"))
+    script = '"""${message}"""\nrevision, down_revision = ${repr(up_revision)}, "0001"\n'
+    script += "from alembic import op\nimport sqlalchemy as sa\n${imports if imports else ''}\n"
+    script += "def upgrade():\n    ${upgrades}\n\ndef downgrade():\n    ${downgrades}\n"
+    (tmp_path / "migrations" / "script.py.mako").write_text(script)
     (tmp_path / "models.py").write_text(block("models.py"))
     (tmp_path / "ask.py").write_text(ASK + block("ask.py"))
     return tmp_path
+
+
+def bodies(code: str) -> dict[str, list[str]]:
+    """Return the statements of a migration's functions, whatever their layout."""
+    return {
+        node.name: [ast.unparse(statement) for statement in node.body]
+        for node in ast.parse(code).body
+        if isinstance(node, ast.FunctionDef)
+    }
 
 
 def run(project: Path, url: str, *command: str) -> str:
@@ -100,7 +116,12 @@ def run(project: Path, url: str, *command: str) -> str:
 
 
 def test_search_is_added_asked_and_removed(project: Path, database: str) -> None:
+    run(project, database, "alembic", "upgrade", "0001")
+    run(project, database, "alembic", "revision", "--autogenerate", "--rev-id", "0002", "-m", "x")
+    (written,) = (project / "migrations" / "versions").glob("0002*")
+    assert bodies(written.read_text()) == bodies(block("migration"))
     run(project, database, "alembic", "upgrade", "head")
+    run(project, database, "alembic", "check")
     assert "3 passages embedded" in run(project, database, "pgsearch", "sync")
     assert "none failed" in run(project, database, "pgsearch", "status")
 
