@@ -1,0 +1,73 @@
+"""What a type checker knows of a search; read by `tests/integration/test_typing.py`, never run.
+
+The comment behind a `reveal_type` is what it must say.
+"""
+
+from __future__ import annotations
+
+from typing import reveal_type
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from pgsearch import Hit, SearchIndex, search
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Article(Base):
+    __tablename__ = "article"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    published: Mapped[bool]
+    title: Mapped[str]
+
+
+def entities_and_hits(session: Session) -> None:
+    for article, hit in session.execute(search(Article, "storm")):
+        reveal_type(article)  # Article
+        reveal_type(hit)  # Hit
+        reveal_type(hit.score)  # float
+        reveal_type(hit.passage)  # str | None
+        reveal_type(hit.stale)  # bool
+
+
+def every_way_to_read_them(session: Session) -> None:
+    first = session.execute(search(Article, "storm", limit=1)).first()
+    if first is not None:
+        reveal_type(first[0])  # Article
+        reveal_type(first[1])  # Hit
+    for article in session.scalars(search(Article, "storm")):
+        reveal_type(article)  # Any
+
+
+def further_clauses(session: Session) -> None:
+    asked = search(Article, "storm").where(Article.id > 3).limit(5).offset(5)
+    for article, hit in session.execute(asked):
+        reveal_type(article)  # Article
+        reveal_type(hit)  # Hit
+
+
+def conditions() -> None:
+    search(Article, "storm", where=Article.id > 3)
+    search(Article, "storm", where=Article.published)
+    search(Article, "storm", where=[Article.published, Article.title.like("S%")])
+
+
+async def async_sessions(session: AsyncSession) -> None:
+    for article, hit in await session.execute(search(Article, "storm")):
+        reveal_type(article)  # Article
+        reveal_type(hit)  # Hit
+
+
+def rows_of_a_search_index(session: Session, index: SearchIndex) -> None:
+    for row in session.execute(search(index, "storm")):
+        reveal_type(row.score)  # Any
+
+
+def mistakes() -> None:
+    search(Article, 3)  # error: call-overload
+    search(Article, "storm", limit="10")  # error: call-overload
+    search(Article, "storm", where="id > 3")  # error: call-overload
+    Hit(score=1.0)  # error: call-arg
