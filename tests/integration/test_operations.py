@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 from alembic import command
-from alembic.migration import MigrationContext
-from alembic.operations import MigrateOperation, Operations
+from alembic.operations import MigrateOperation
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import DBAPIError
 
 from pgsearch import Chunking, Embedding
-from pgsearch import database as product
 from pgsearch.alembic.operations import (
     ActivateEmbeddingOp,
     AddEmbeddingOp,
@@ -29,36 +24,10 @@ from pgsearch.alembic.operations import (
 )
 from pgsearch.cli.migrate import configuration
 from pgsearch.errors import DeclarationError, NotInstalled, ObjectMissing
-from pgsearch.names import RESERVED_PARAMETERS
 from pgsearch.sync import Worker
 from pgsearch.testing import hash_model
-from tests.plugins.search import HASH_V1, catalogue, execute_all, vector_of
-
-#: A migration's `op`: its operations are put there by a plugin, which type checkers do not see.
-Op = Any
-
-HASH_V2 = Embedding("hash_v2", hash_model(32))
-
-
-@contextmanager
-def migration(url: str) -> Iterator[Op]:
-    """Yield `op` as a migration has it, in one transaction."""
-    engine = create_engine(product.sqlalchemy_url(url), poolclass=pool.NullPool)
-    with engine.begin() as connection:
-        yield Operations(MigrationContext.configure(connection))
-
-
-@contextmanager
-def offline_migration() -> Iterator[tuple[Op, io.StringIO]]:
-    """Yield `op` as a migration has it under --sql, and what it prints."""
-    printed = io.StringIO()
-    options = {"as_sql": True, "output_buffer": printed}
-    yield Operations(MigrationContext.configure(dialect_name="postgresql", opts=options)), printed
-
-
-def invoke(url: str, operation: MigrateOperation) -> None:
-    with migration(url) as op:
-        op.invoke(operation)
+from tests.plugins.migration import contents, invoke, migration, offline_migration
+from tests.plugins.search import HASH_V1, HASH_V2, vector_of
 
 
 def refused(url: str, operation: MigrateOperation) -> psycopg.errors.Diagnostic:
@@ -67,20 +36,6 @@ def refused(url: str, operation: MigrateOperation) -> psycopg.errors.Diagnostic:
         invoke(url, operation)
     assert isinstance(caught.value.orig, psycopg.Error)
     return caught.value.orig.diag
-
-
-def contents(url: str) -> tuple[list[Any], list[Any]]:
-    """Return a database's objects, and what the registry says of them."""
-    with psycopg.connect(url) as connection:
-        objects = catalogue(connection)
-        if not any(row[:2] == ("schema", "pgsearch") for row in objects):
-            return objects, []
-        registered = connection.execute(
-            "SELECT i.schema_name, i.name, i.definition, e.name, e.state, e.model, e.column_name"
-            " FROM pgsearch.search_index AS i"
-            " LEFT JOIN pgsearch.embedding AS e ON e.search_index_id = i.id ORDER BY 1, 2, 4"
-        ).fetchall()
-        return objects, registered
 
 
 def comes_and_goes(url: str, operation: MigrateOperation) -> None:
@@ -458,237 +413,3 @@ def test_a_pgvector_that_is_too_old(database: str) -> None:
         "pgsearch: this database has pgvector 0.7.4, pgsearch needs 0.8.0 or newer"
     )
     assert "ALTER EXTENSION vector UPDATE" in str(said.message_hint)
-
-
-# Tables as they are in the wild
-
-
-@contextmanager
-def made_and_dropped(url: str, operation: CreateSearchIndexOp) -> Iterator[psycopg.Connection[Any]]:
-    """Create a search index with an embedding, fill it, and see that it can be dropped.
-
-    Yields a connection for the time when all is filled.
-    """
-    before = contents(url)
-    invoke(url, operation)
-    invoke(url, AddEmbeddingOp(operation.name, HASH_V1, schema=operation.schema))
-    report = Worker(url, indexes=[operation.name]).drain()
-    assert report.failed == 0
-    assert report.entered == ["hash_v1: ready", "hash_v1: active"]
-    with psycopg.connect(url) as connection:
-        yield connection
-    assert Worker(url, indexes=[operation.name]).drain().failed == 0
-    with psycopg.connect(url) as connection:
-        names = operation.name
-        refresh = Identifier(operation.schema or "public", f"{names}_refresh_statistics")
-        connection.execute(SQL("SELECT {}()").format(refresh))
-    invoke(url, operation.reverse())
-    assert contents(url)[0] == before[0]
-
-
-def test_names_that_need_quotes(articles: str) -> None:
-    with psycopg.connect(articles) as connection:
-        execute_all(
-            connection,
-            [
-                'CREATE SCHEMA "My Schema"',
-                (
-                    'CREATE TABLE "My Schema"."Order Items"'
-                    ' ("Order No" int PRIMARY KEY, "Full Text" text, "Group" int)'
-                ),
-                """INSERT INTO "My Schema"."Order Items" VALUES (1, 'early cats', 5)""",
-            ],
-        )
-    operation = CreateSearchIndexOp(
-        "Item Search",
-        "Order Items",
-        text={"Full Text": "A"},
-        filters=["Group"],
-        schema="My Schema",
-    )
-    with made_and_dropped(articles, operation) as connection:
-        execute_all(
-            connection,
-            [
-                """INSERT INTO "My Schema"."Order Items" VALUES (2, 'late cats', 6)""",
-                """UPDATE "My Schema"."Order Items" SET "Order No" = 3 WHERE "Order No" = 2""",
-            ],
-        )
-        found = 'SELECT "Order No", similarity FROM "My Schema"."Item Search"(\'cat\'{})'
-        assert [row[0] for row in connection.execute(found.format("").encode())] == [1, 3]
-        filtered = found.format(', "Group" => 6').encode()
-        assert connection.execute(filtered).fetchall() == [(3, None)]
-        vector = found.format(f", vector => '{vector_of('cat')}', \"Group\" => 5").encode()
-        assert [(key, similarity > 0) for key, similarity in connection.execute(vector)] == [
-            (1, True)
-        ]
-
-
-def test_one_name_in_two_schemas(articles: str) -> None:
-    with psycopg.connect(articles) as connection:
-        execute_all(
-            connection,
-            ["CREATE SCHEMA other", "CREATE TABLE other.article (id int PRIMARY KEY, title text)"],
-        )
-    invoke(
-        articles,
-        CreateSearchIndexOp("article_search", "article", text={"title": "A"}, schema="other"),
-    )
-    with pytest.raises(ObjectMissing, match="There are 2 search indexes called") as caught:
-        invoke(articles, AddEmbeddingOp("article_search", HASH_V2))
-    assert caught.value.hint == "Name its schema with schema=."
-    invoke(articles, AddEmbeddingOp("article_search", HASH_V2, schema="other"))
-    _, registered = contents(articles)
-    assert [(row[0], row[3]) for row in registered] == [("other", "hash_v2"), ("public", "hash_v1")]
-
-
-def test_a_table_found_along_the_search_path(articles: str) -> None:
-    with psycopg.connect(articles, autocommit=True) as connection:
-        execute_all(
-            connection,
-            [
-                "CREATE SCHEMA other",
-                "CREATE TABLE other.note (id int PRIMARY KEY, title text)",
-                f'ALTER DATABASE "{connection.info.dbname}" SET search_path = other, public',
-            ],
-        )
-    invoke(articles, CreateSearchIndexOp("note_search", "note", text={"title": "A"}))
-    with psycopg.connect(articles) as connection:
-        connection.execute("INSERT INTO note VALUES (1, 'found')")
-        assert connection.execute("SELECT id FROM other.note_search('found')").fetchall() == [(1,)]
-
-
-def test_a_key_of_several_columns_one_of_which_is_a_filter(articles: str) -> None:
-    with psycopg.connect(articles) as connection:
-        connection.execute(
-            "CREATE TABLE page (body text, code text, tenant uuid, PRIMARY KEY (tenant, code))"
-        )
-        connection.execute(
-            "INSERT INTO page SELECT 'cats of number ' || n, 'c' || n,"
-            " lpad((n % 3)::text, 32, '0')::uuid FROM generate_series(1, 1200) AS n"
-        )
-    operation = CreateSearchIndexOp("page_search", "page", text={"body": "A"}, filters=["tenant"])
-    tenant = "00000000-0000-0000-0000-000000000001"
-    with made_and_dropped(articles, operation) as connection:
-        counts = connection.execute(
-            "SELECT (SELECT count(*) FROM page_search_document), count(*),"
-            " count(embedding_hash_v1) FROM page_search_chunk"
-        ).fetchone()
-        assert counts == (1200, 1200, 1200)
-        found = connection.execute(
-            "SELECT tenant::text, code FROM page_search('number 7 cats', k => 3, vector => %s)",
-            [vector_of("number 7 cats")],
-        ).fetchall()
-        assert found[0] == (tenant, "c7")
-        for mode in ("keyword", "vector", "hybrid"):
-            filtered = connection.execute(
-                "SELECT DISTINCT tenant::text, count(*) FROM page_search("
-                " 'cats', k => 200, vector => %s, mode => %s, tenant => %s) GROUP BY 1",
-                [vector_of("cats"), mode, tenant],
-            ).fetchall()
-            assert filtered == [(tenant, 200)]
-        connection.execute("UPDATE page SET code = 'moved' WHERE code = 'c7'")
-        moved = connection.execute("SELECT code FROM page_search('7', k => 1)").fetchall()
-        assert moved == [("moved",)]
-        assert connection.execute(
-            "SELECT tenant::text, code FROM page_search_queue ORDER BY 2"
-        ).fetchall() == [(tenant, "c7"), (tenant, "moved")]
-
-
-#: Names that variables, parameters or columns have inside the functions of a search index, and
-#: names that quoting must hold together.
-HOSTILE_NAMES = (
-    "after", "batch", "document", "documents", "filter", "found", "k", "last", "made", "mode",
-    "new", "old", "query", "rank", "select", "source", "term", "tg_op", "vector", "o'clock",
-    'say "hi"', "back\\slash", "{0}", "{key}", ";--", "$one", ":name", "ключ",
-)  # fmt: skip
-
-
-def hostile_table(url: str, table: str, key: Sequence[str], text: Sequence[str]) -> None:
-    """Make a table with these and integer columns of all hostile names, and one row in it."""
-    others = [name for name in HOSTILE_NAMES if name not in {*key, *text}]
-    types = dict.fromkeys([*key, *others], "integer NOT NULL") | dict.fromkeys(text, "text")
-    columns = SQL(", ").join(SQL("{} " + kind).format(Identifier(n)) for n, kind in types.items())
-    with psycopg.connect(url) as connection:
-        connection.execute(
-            SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
-                Identifier(table), columns, SQL(", ").join(map(Identifier, key))
-            )
-        )
-        values = ["'cats'" if kind == "text" else "1" for kind in types.values()]
-        connection.execute(
-            SQL("INSERT INTO {} VALUES (" + ", ".join(values) + ")").format(Identifier(table))
-        )
-
-
-@pytest.mark.parametrize(
-    ("key", "text"),
-    [(HOSTILE_NAMES, ["body"]), (["id"], HOSTILE_NAMES), (["id"], ["body"])],
-    ids=["key", "text", "filter"],
-)
-def test_columns_of_any_name(articles: str, key: Sequence[str], text: Sequence[str]) -> None:
-    hostile_table(articles, "it's", key, text)
-    filters = [name for name in HOSTILE_NAMES if name not in {*text, *RESERVED_PARAMETERS}]
-    operation = CreateSearchIndexOp(
-        "o'neil's {search}", "it's", text=dict.fromkeys(text, "A"), filters=filters
-    )
-    with made_and_dropped(articles, operation) as connection:
-        given = SQL("").join(SQL(", {} => 1").format(Identifier(name)) for name in filters)
-        for mode in ("keyword", "vector", "hybrid"):
-            found = connection.execute(
-                SQL("SELECT count(*) FROM {}('cat', mode => %s, vector => %s{})").format(
-                    Identifier(operation.name), given
-                ),
-                [mode, vector_of("cat")],
-            ).fetchone()
-            assert found == (1,)
-        changed = SQL("UPDATE {} SET {} = {}").format(
-            Identifier("it's"), Identifier(key[0]), SQL("2")
-        )
-        connection.execute(changed)
-        queue = Identifier(f"{operation.name}_queue")
-        assert connection.execute(SQL("SELECT count(*) FROM {}").format(queue)).fetchone() == (2,)
-
-
-def test_key_types_outside_the_catalogue(articles: str) -> None:
-    """Functions with a pinned search path know them too."""
-    with psycopg.connect(articles) as connection:
-        execute_all(
-            connection,
-            [
-                "CREATE TYPE mood AS ENUM ('sad', 'glad')",
-                "CREATE TABLE diary (mood mood, day date, body text, PRIMARY KEY (mood, day))",
-                "INSERT INTO diary VALUES ('glad', '2024-02-29', 'cats'), ('sad', 'today', 'dogs')",
-            ],
-        )
-    operation = CreateSearchIndexOp("diary_search", "diary", text={"body": "A"}, filters=["mood"])
-    with made_and_dropped(articles, operation) as connection:
-        found = "SELECT day::text FROM diary_search('cats dogs', mood => 'glad')"
-        assert connection.execute(found.encode()).fetchall() == [("2024-02-29",)]
-
-
-def test_a_partitioned_table(articles: str) -> None:
-    with psycopg.connect(articles) as connection:
-        execute_all(
-            connection,
-            [
-                (
-                    "CREATE TABLE event (id int, year int, body text, PRIMARY KEY (id, year))"
-                    " PARTITION BY LIST (year)"
-                ),
-                "CREATE TABLE event_2024 PARTITION OF event FOR VALUES IN (2024)",
-                "CREATE TABLE event_2025 PARTITION OF event FOR VALUES IN (2025)",
-                "INSERT INTO event VALUES (1, 2024, 'early cats')",
-            ],
-        )
-    operation = CreateSearchIndexOp("event_search", "event", text={"body": "A"})
-    with made_and_dropped(articles, operation) as connection:
-        execute_all(
-            connection,
-            [
-                "INSERT INTO event VALUES (2, 2025, 'late cats')",
-                "UPDATE event SET year = 2025 WHERE id = 1",  # moves the row
-            ],
-        )
-        found = "SELECT id, year FROM event_search('cats')"
-        assert connection.execute(found.encode()).fetchall() == [(1, 2025), (2, 2025)]

@@ -34,7 +34,7 @@ CREATE TABLE article (
 )
 """
 
-#: Its search index and embedding.
+#: Its search index.
 ARTICLE_SEARCH = IndexDefinition(
     name="article_search",
     schema="public",
@@ -44,7 +44,10 @@ ARTICLE_SEARCH = IndexDefinition(
     filters=(TypedColumn("tenant_id", "integer"),),
     chunking=Chunking(heading="title"),
 )
+
+#: Its embedding, and one to add.
 HASH_V1 = Embedding("hash_v1", hash_model(64))
+HASH_V2 = Embedding("hash_v2", hash_model(32))
 
 #: One row of a catalogue: the kind of an object, its name, and what it is like.
 CatalogueRow = tuple[str, str, str]

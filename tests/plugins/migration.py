@@ -1,0 +1,54 @@
+"""Operations as a migration runs them, and what a database holds before and after."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from alembic.migration import MigrationContext
+from alembic.operations import MigrateOperation, Operations
+from sqlalchemy import create_engine, pool
+
+from pgsearch import database as product
+from tests.plugins.search import catalogue
+
+#: A migration's `op`: its operations are put there by a plugin, which type checkers do not see.
+Op = Any
+
+
+@contextmanager
+def migration(url: str) -> Iterator[Op]:
+    """Yield `op` as a migration has it, in one transaction."""
+    engine = create_engine(product.sqlalchemy_url(url), poolclass=pool.NullPool)
+    with engine.begin() as connection:
+        yield Operations(MigrationContext.configure(connection))
+
+
+def invoke(url: str, operation: MigrateOperation) -> None:
+    with migration(url) as op:
+        op.invoke(operation)
+
+
+def contents(url: str) -> tuple[list[Any], list[Any]]:
+    """Return a database's objects, and what the registry says of them."""
+    with psycopg.connect(url) as connection:
+        objects = catalogue(connection)
+        if not any(row[:2] == ("schema", "pgsearch") for row in objects):
+            return objects, []
+        registered = connection.execute(
+            "SELECT i.schema_name, i.name, i.definition, e.name, e.state, e.model, e.column_name"
+            " FROM pgsearch.search_index AS i"
+            " LEFT JOIN pgsearch.embedding AS e ON e.search_index_id = i.id ORDER BY 1, 2, 4"
+        ).fetchall()
+        return objects, registered
+
+
+@contextmanager
+def offline_migration() -> Iterator[tuple[Op, io.StringIO]]:
+    """Yield `op` as a migration has it under --sql, and what it prints."""
+    printed = io.StringIO()
+    options = {"as_sql": True, "output_buffer": printed}
+    yield Operations(MigrationContext.configure(dialect_name="postgresql", opts=options)), printed
