@@ -34,6 +34,9 @@ BEGIN
 END
 $function$;
 
+-- Or anybody could write documents, from a table of their own with this trigger.
+REVOKE ALL ON FUNCTION {capture}() FROM PUBLIC;
+
 -- Writes the documents of the next key range of a table that was there before its search index.
 -- Rows are locked as a foreign key would lock them, so that one that is being deleted cannot
 -- leave a document behind. `after` and `last` are keys as JSON objects; `last` is NULL at the end.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -128,6 +128,25 @@ def put_chunks(
         )
     )
     empty_queue(connection, definition)
+
+
+class Document(NamedTuple):
+    """A row of a document table, without its key."""
+
+    tsv: str
+    length: int
+    truncated: bool
+    generation: int
+
+
+def documents(db: Connection, table: str = "article") -> dict[int, Document]:
+    """Return the documents of the search index of a table whose key is `id`."""
+    rows = db.execute(
+        SQL("SELECT id, tsv::text, length, truncated, generation FROM {}").format(
+            Identifier(f"{table}_search_document")
+        )
+    )
+    return {row[0]: Document(*row[1:]) for row in rows}
 
 
 def empty_queue(connection: psycopg.Connection[Any], definition: IndexDefinition) -> None:
