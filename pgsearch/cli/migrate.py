@@ -73,13 +73,20 @@ def current_revisions(url: str) -> tuple[str, ...]:
         return tuple(row[0] for row in rows)
 
 
-def _report(config: Config, before: tuple[str, ...], after: tuple[str, ...]) -> None:
-    """Print the revisions that were applied, oldest first."""
+def applied(
+    config: Config, before: tuple[str, ...], after: tuple[str, ...]
+) -> list[tuple[str, str]]:
+    """Return the revisions between two states of a database with their titles, oldest first."""
     from alembic.script import ScriptDirectory
 
     revisions = ScriptDirectory.from_config(config).iterate_revisions(after, before)
-    applied = [(revision.revision, revision.doc) for revision in revisions][::-1]
-    for revision, title in applied:
+    return [(revision.revision, revision.doc) for revision in revisions][::-1]
+
+
+def _report(config: Config, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+    """Print the revisions that were applied, oldest first."""
+    found = applied(config, before, after)
+    for revision, title in found:
         click.echo(f"{click.style(revision, bold=True)}  {title}")
-    if not applied:
+    if not found:
         click.echo(f"Nothing to apply: the database is at {', '.join(after) or 'no revision'}.")
