@@ -130,7 +130,8 @@ BEGIN
   SELECT i.document_count, i.mean_length INTO documents, mean
   FROM pgsearch.search_index AS i
   WHERE i.schema_name = {schema_literal} AND i.name = {index_literal};
-  IF coalesce(documents, 0) = 0 THEN
+  -- Statistics that were never taken, or of empty documents only, say nothing.
+  IF coalesce(mean, 0) = 0 THEN
     SELECT count(*), avg(d.length) INTO documents, mean FROM {document} AS d;
   END IF;
   budget := least(greatest(0.2 * documents, 300), 3000);

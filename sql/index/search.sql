@@ -55,6 +55,11 @@ nearest AS MATERIALIZED (
   FROM {chunk} AS chunk
   {filter}
   WHERE {mode} <> 'keyword' AND {has_vector}
+    -- Asked for each chunk that the scan comes to, and no further: a minus sign meets nearly all.
+    AND ((SELECT condition FROM question) IS NULL OR (
+      SELECT document.tsv @@ (SELECT condition FROM question)
+      FROM {document} AS document WHERE ({document_key}) = ({chunk_key})
+    ))
   ORDER BY {embedding} <=> (SELECT {vector_with_settings})
   LIMIT {chunks}
 ),

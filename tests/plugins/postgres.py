@@ -223,6 +223,18 @@ def db(articles: str) -> Iterator[product.Connection]:
         yield connection
 
 
+@pytest.fixture(scope="session")
+def library(databases: Databases, articles_template: str) -> Iterator[product.Connection]:
+    """A connection to a database that `search.fill_library` filled; tests only read it."""
+    with databases.fresh(articles_template) as url:
+        with product.connect(url) as connection:
+            search.fill_library(connection)
+        with product.connect(
+            f"{url}&options=-c%20default_transaction_read_only%3Don"
+        ) as connection:
+            yield connection
+
+
 @pytest.fixture
 def server_without_pgvector(
     pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch

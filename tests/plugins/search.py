@@ -6,6 +6,7 @@ search indexes in a database of one's own, and say what one holds.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,42 @@ def make_ready(connection: Connection, definition: IndexDefinition) -> None:
     (index,) = registry.read(connection, f"{definition.schema}.{definition.name}")
     entered = advance(connection, index)
     assert entered, "nothing became ready: a chunk lacks its vector, or a change still waits"
+
+
+#: How many rows, tenants and words the library has.
+LIBRARY_ROWS, LIBRARY_TENANTS, LIBRARY_WORDS = 4000, 100, 400
+
+
+def fill_library(connection: Connection) -> None:
+    """Fill the table `article` and its search index with many rows and random vectors.
+
+    Row n belongs to tenant n % 100, so that a filter keeps 1 %. Word 1 is in most rows, word 400
+    in few. Every tenth row has three chunks, the others one. Four rows hold the phrase "purple
+    elephant", and four hold its words the other way round.
+
+    Args:
+        connection: An autocommit connection to an empty copy of the template `articles`.
+    """
+    draw = random.Random(1)
+    words = [f"word{n}" for n in range(1, LIBRARY_WORDS + 1)]
+    weights = [1 / n for n in range(1, LIBRARY_WORDS + 1)]
+    endings = {7: " purple elephant", 8: " elephant purple"}
+    ids = range(1, LIBRARY_ROWS + 1)
+    copy = "COPY article (id, tenant_id, title, body) FROM STDIN"
+    with connection.cursor() as cursor, cursor.copy(copy) as writer:
+        for n in ids:
+            body = " ".join(draw.choices(words, weights, k=30)) + endings.get(n % 1000, "")
+            writer.write_row([n, n % LIBRARY_TENANTS, f"Title {n}", body])
+    chunks = (
+        ((n,), ordinal, f"passage {ordinal} of {n}", [draw.gauss(0, 1) for _ in range(64)])
+        for n in ids
+        for ordinal in range(1 if n % 10 else 3)
+    )
+    put_chunks(connection, ARTICLE_SEARCH, HASH_V1.name, chunks)
+    make_ready(connection, ARTICLE_SEARCH)
+    for statement in ("ANALYZE article", "ANALYZE article_search_chunk"):
+        connection.execute(statement.encode())
+    connection.execute("SELECT article_search_refresh_statistics()")
 
 
 def vector_of(text: str, dimensions: int = 64) -> str:

@@ -1,0 +1,169 @@
+"""The plans of searches, on thousands of chunks: which index serves which part."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from psycopg.sql import SQL, Composable, Identifier, Literal
+
+from pgsearch import database as product
+from pgsearch.schema.index import search_statement
+from tests.plugins.search import ARTICLE_SEARCH, HASH_V1
+
+HNSW, GIN = "article_search_hash_v1_hnsw", "article_search_document_tsv_idx"
+CHUNK_KEY, DOCUMENT_KEY = "article_search_chunk_pkey", "article_search_document_pkey"
+
+Plan = dict[str, Any]
+
+
+def statement(query: str, mode: str, where: str = "") -> str:
+    """Return the statement inside the search function, with everything that it is given in it."""
+    draw = random.Random(2)
+    vector = Literal(str([draw.gauss(0, 1) for _ in range(64)]))
+    column = ARTICLE_SEARCH.names.embedding_column(HASH_V1.name)
+    filtered = f"JOIN (SELECT source.id FROM article AS source WHERE {where}) AS filter USING (id)"
+    request: dict[str, Composable] = {
+        "query": Literal(query),
+        "k": Literal(10),
+        "vector": SQL("{}::vector").format(vector),
+        "mode": Literal(mode),
+        "depth": Literal(100),
+        "similarity_stddev": Literal(0.125),
+        "embedding": Identifier("chunk", column),
+        "filter": SQL(filtered if where else ""),
+    }
+    return search_statement(ARTICLE_SEARCH, request)
+
+
+def plan(db: product.Connection, query: str, mode: str, where: str = "") -> Plan:
+    """Execute a search and return its plan, with what happened."""
+    explain = "EXPLAIN (ANALYZE, FORMAT json, COSTS off, TIMING off) "
+    row = db.execute((explain + statement(query, mode, where)).encode()).fetchone()
+    assert row is not None
+    return dict(row[0][0]["Plan"])
+
+
+def nodes(node: Plan) -> Iterator[Plan]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from nodes(child)
+
+
+def part(whole: Plan, name: str) -> list[Plan]:
+    """Return the nodes of a common table expression."""
+    (found,) = (node for node in nodes(whole) if node.get("Subplan Name") == f"CTE {name}")
+    return list(nodes(found))
+
+
+def executed(found: list[Plan]) -> dict[str, float]:
+    """Return how often each index was scanned and each table read, of what was executed."""
+    loops: dict[str, float] = {}
+    for node in found:
+        scanned = node.get("Index Name") or node.get("Relation Name")
+        if scanned and node["Node Type"] != "Bitmap Heap Scan" and node["Actual Loops"]:
+            loops[scanned] = loops.get(scanned, 0) + node["Actual Loops"]
+    return loops
+
+
+def test_the_vector_leg_is_one_scan_of_the_hnsw_index(library: product.Connection) -> None:
+    for mode in ("vector", "hybrid"):
+        nearest = part(plan(library, "word50 word60", mode), "nearest")
+        assert executed(nearest) == {HNSW: 1}
+        (scan,) = (node for node in nearest if node.get("Index Name") == HNSW)
+        assert scan["Actual Rows"] == 200
+        assert [node["Node Type"] for node in nearest if "Sort" in node["Node Type"]] == []
+
+
+def test_the_keyword_leg_is_served_by_the_gin_index(library: product.Connection) -> None:
+    for mode in ("keyword", "hybrid"):
+        leg = part(plan(library, "word50 word60", mode), "keyword_leg")
+        assert set(executed(leg)) == {GIN}
+
+
+@pytest.mark.parametrize(("mode", "idle"), [("keyword", "nearest"), ("vector", "keyword_leg")])
+def test_a_leg_that_is_not_asked_for_reads_nothing(
+    library: product.Connection, mode: str, idle: str
+) -> None:
+    assert executed(part(plan(library, "word50 word60", mode), idle)) == {}
+
+
+def test_candidates_are_scored_by_primary_key(library: product.Connection) -> None:
+    """Exact scores are those of a handful of rows: no second scan of the HNSW index."""
+    for mode in ("vector", "hybrid"):
+        scored = part(plan(library, "word50 word60", mode), "scored")
+        assert HNSW not in executed(scored)
+        chunks = [n for n in scored if n.get("Relation Name") == "article_search_chunk"]
+        assert [node.get("Index Name") for node in chunks] == [CHUNK_KEY]
+        assert 100 <= chunks[0]["Actual Loops"] <= 200
+
+
+def test_passages_are_read_by_primary_key(library: product.Connection) -> None:
+    whole = plan(library, "word50 word60", "hybrid")
+    (last,) = (node for node in nodes(whole) if node.get("Index Name") == CHUNK_KEY and
+               node["Actual Loops"] == 10)  # fmt: skip
+    assert last["Actual Rows"] == 1
+
+
+def test_a_narrow_filter_is_exact(library: product.Connection) -> None:
+    """Of 1 % of the rows the vectors are compared one by one, without the HNSW index."""
+    nearest = part(plan(library, "word50", "hybrid", "source.tenant_id = 7"), "nearest")
+    assert HNSW not in executed(nearest)
+    assert executed(nearest)[CHUNK_KEY] == 40
+
+
+def test_a_wide_filter_goes_through_the_hnsw_index(library: product.Connection) -> None:
+    nearest = part(plan(library, "word50", "hybrid", "source.tenant_id <> 7"), "nearest")
+    assert executed(nearest)[HNSW] == 1
+    assert nearest[0]["Actual Rows"] == 200
+
+
+def test_a_condition_goes_through_the_hnsw_index(library: product.Connection) -> None:
+    """It is asked for each chunk that the scan comes to, until there are enough."""
+    nearest = part(plan(library, "word50 -word5", "vector"), "nearest")
+    assert executed(nearest)[HNSW] == 1
+    assert nearest[0]["Actual Rows"] == 200
+    assert 200 < executed(nearest)[DOCUMENT_KEY] < 2000
+
+
+def test_common_terms_do_not_bring_every_document(library: product.Connection) -> None:
+    """Work is bounded: the rarest terms bring documents, those of the others only score."""
+    leg = part(plan(library, "word1 word2 word200 word300", "keyword"), "keyword_leg")
+    brought = sum(n["Actual Rows"] for n in leg if n["Node Type"] == "Bitmap Heap Scan")
+    ((rare, common),) = library.execute(
+        "SELECT count(*) FILTER (WHERE tsv @@ 'word200 | word300'),"
+        " count(*) FILTER (WHERE tsv @@ 'word1') FROM article_search_document"
+    ).fetchall()
+    assert common > 3500
+    assert 100 < brought == rare < 300
+
+
+def scans(db: product.Connection) -> dict[str, int]:
+    """Return how often each index of the search index was scanned up to now."""
+    db.execute("SELECT pg_stat_force_next_flush()")
+    rows = db.execute(
+        "SELECT indexrelname, idx_scan FROM pg_stat_user_indexes"
+        " WHERE relname LIKE 'article_search%'"
+    )
+    return dict(rows.fetchall())
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("keyword", {GIN}), ("vector", {HNSW, CHUNK_KEY}), ("hybrid", {GIN, HNSW, CHUNK_KEY})],
+)
+def test_the_function_uses_them_too(
+    library: product.Connection, mode: str, expected: set[str]
+) -> None:
+    before = scans(library)
+    found = library.execute(
+        "SELECT id FROM article_search('word50 word60', vector => %s, mode => %s)",
+        [str([1] * 64), mode],
+    ).fetchall()
+    assert len(found) == 10
+    used = {name: count - before[name] for name, count in scans(library).items()}
+    assert {name for name, count in used.items() if count} >= expected
+    assert used[HNSW] == (HNSW in expected)
+    assert (used[GIN] > 0) == (GIN in expected)
