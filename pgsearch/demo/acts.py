@@ -158,8 +158,10 @@ def _drain_with_bar(demo: Demo, waiting: int) -> tuple[Report, float | None]:
         Its report, and the seconds that it took to build the HNSW index; None if it was there.
     """
     build_started: list[float] = []
-    with console.progress() as display:
-        bar = display.add_task("Embedding", total=waiting, visible=waiting > 0)
+    display = console.progress()
+    display.disable = not waiting
+    with display:
+        bar = display.add_task("Embedding", total=waiting)
 
         def show(progress: Progress) -> None:
             if progress.step == "index":
@@ -209,8 +211,8 @@ def ask_questions(demo: Demo) -> None:
     asked = [(question, ask.vector(embedder, question.text)) for question in QUESTIONS]
     took = median(vector.ms for _, vector in asked)
     screen.say(
-        f"The model makes a question's vector in {took:.0f} ms; the times below are those of the "
-        f"SQL, the median of {ask.TIMES} calls."
+        f"A question's vector takes {took:.0f} ms to make; the times below are the SQL's, "
+        f"medians of {ask.TIMES} calls."
     )
     screen.say(f"The questions share few words with their answers; {screen.yes} marks a right one.")
     hits = dict.fromkeys(MODES, 0)

@@ -72,7 +72,7 @@ class Screen:
         for place in places:
             cells = (answer.titles[place : place + 1] for answer in answers.values())
             table.add_row(*(self._title(cell[0], right) if cell else "" for cell in cells))
-        self._console.print(table)
+        self._put(table)
 
     def first_hits(self, rows: Iterable[tuple[str, str, str]], right: Collection[str]) -> None:
         """Print questions with their first hit before and after the changes."""
@@ -82,7 +82,7 @@ class Screen:
         for question, before, after in rows:
             cells = (self._title(title, right) for title in (before, after))
             table.add_row(escape(f'"{question}"'), *cells)
-        self._console.print(table)
+        self._put(table)
 
     def _title(self, title: str, right: Collection[str]) -> str:
         """Return a title, its beginning left out if it is long, for its end tells more."""
@@ -94,7 +94,15 @@ class Screen:
         grid.add_column(width=1)
         grid.add_column()
         grid.add_row(mark, text)
-        self._console.print(grid)
+        self._put(grid)
+
+    def _put(self, table: Table) -> None:
+        """Print a table without the blanks that fill its last column."""
+        with self._console.capture() as printed:
+            self._console.print(table)
+        for line in printed.get().splitlines():
+            self._console.file.write(f"{line.rstrip()}\n")
+        self._console.file.flush()
 
 
 def _table() -> Table:

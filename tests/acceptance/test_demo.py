@@ -159,7 +159,7 @@ def test_act_2_embeds_every_row_and_builds_the_index(first: Run, url: str) -> No
 
 def test_act_3_answers_every_question_in_three_ways(first: Run) -> None:
     act = first.act(3)
-    found(r"vector in \d+ ms", act)
+    found(r"question's vector takes \d+ ms to make", act)
     times = r"keyword [\d.]+ ms vector [\d.]+ ms both [\d.]+ ms"
     assert len(re.findall(times, act)) == len(QUESTIONS) == 5
     parts = re.split("|".join(f'"{re.escape(question.text)}"' for question in QUESTIONS), act)
