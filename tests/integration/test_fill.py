@@ -199,6 +199,22 @@ def test_a_change_during_the_fill_is_not_overwritten_by_it(two_models: Stories) 
     assert two_models.differences(BOTH) == []
 
 
+def test_a_fill_does_not_put_the_vector_of_an_old_text_beside_a_new_one(
+    two_models: Stories,
+) -> None:
+    """The new text was written meanwhile, by a worker that does not know the added embedding."""
+    waiting = ["UPDATE story SET body = 'Changed.' WHERE id = 1"]
+
+    def change(texts: Sequence[str]) -> None:
+        while waiting:
+            two_models.execute(waiting.pop())
+            two_models.drain_first_embedding()
+
+    drain_second(two_models, Watching(change, dimensions=32))
+    assert two_models.chunks(1) == ["Changed."]
+    assert two_models.differences(BOTH) == []
+
+
 def test_a_fill_goes_on_where_a_worker_left_it(two_models: Stories) -> None:
     embedder = Watching(dimensions=32)
 

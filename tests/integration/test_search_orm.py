@@ -270,11 +270,12 @@ def test_a_read_only_transaction_can_search(session: Session) -> None:
     assert len(ids(session, search(Article, QUERY))) == 10
 
 
-def test_settings_of_the_vector_scan_end_with_the_transaction(session: Session) -> None:
-    session.execute(search(Article, QUERY)).all()
-    session.commit()
-    assert session.scalar(text("SHOW hnsw.ef_search")) == "40"
-    assert session.scalar(text("SHOW hnsw.iterative_scan")) == "off"
+def test_settings_of_the_vector_scan_end_with_the_transaction(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(search(article_search, QUERY)).all()
+        connection.commit()
+        assert connection.scalar(text("SHOW hnsw.ef_search")) == "40"
+        assert connection.scalar(text("SHOW hnsw.iterative_scan")) == "off"
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ REQUESTS: list[tuple[Any, str, dict[str, Any]]] = [
     (Article, QUERY, {"limit": 61}),
     (Article, QUERY, {"mode": "keyword"}),
     (Article, QUERY, {"mode": "vector"}),
+    (Article, QUERY, {"mode": "vector", "limit": 200}),
     (Article, QUERY, {"mode": "vector", "embedding": "hash_v2"}),
     (Article, QUERY, {"embedding": "hash_v2"}),
     (Article, QUERY, {"where": Article.tenant_id == 2}),

@@ -17,12 +17,8 @@ import psycopg
 import pytest
 
 from pgsearch import database as product
-from pgsearch import registry
-from pgsearch.sync import Worker, queue
-from pgsearch.sync.embed import LoadedEmbedding, prepare
-from pgsearch.sync.statements import Statements
-from pgsearch.testing import HashEmbedder
-from tests.plugins.worker import SENTENCES, STORY, Stories, Watching
+from pgsearch.sync import Worker
+from tests.plugins.worker import SENTENCES, Stories, Watching
 
 ONE, TWO, THREE, FOUR = SENTENCES
 
@@ -315,13 +311,7 @@ def test_a_worker_with_an_old_registry_leaves_no_old_vector_of_an_embedding_it_d
     stories.add_embedding("hash_v2", 32)
     stories.drain()
     stories.execute("UPDATE story SET body = %s", f"{ONE} {THREE}")
-    statements, columns = Statements(STORY), ("embedding_hash_v1",)
-    index = registry.read(stories.connection)[0]
-    known = [LoadedEmbedding(index.embeddings[0], HashEmbedder(64))]
-    claim = queue.claim(stories.connection, statements, columns, rows=1, lease_s=60)
-    assert claim is not None
-    prepared = prepare(stories.connection, statements, known, claim.documents)
-    queue.write(stories.connection, statements, columns, prepared.writes)
+    stories.drain_first_embedding()
     assert stories.execute(
         "SELECT content, embedding_hash_v2 IS NULL FROM story_search_chunk ORDER BY ordinal"
     ) == [(ONE, False), (THREE, True)]

@@ -103,7 +103,7 @@ page_search = SearchIndex(
     embeddings=[HASH_V1],
 )
 draft_titles = SearchIndex("draft_titles", table(Draft), text={"title": "A"}, embeddings=[HASH_V1])
-draft_bodies = SearchIndex("draft_bodies", table(Draft), text={"body": "A"}, embeddings=[HASH_V2])
+draft_bodies = SearchIndex("draft_bodies", table(Draft), text={"body": "A"}, embeddings=[HASH_V1])
 
 INDEXES = (article_search, page_search, draft_titles, draft_bodies)
 

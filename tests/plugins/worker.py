@@ -15,6 +15,7 @@ from pgvector import Vector
 from psycopg.sql import SQL, Identifier
 
 from pgsearch import database as product
+from pgsearch import registry
 from pgsearch.declare import Embedding
 from pgsearch.definition import Chunking, IndexDefinition, TextColumn, TypedColumn
 from pgsearch.models.fingerprint import PROBES
@@ -22,8 +23,10 @@ from pgsearch.models.protocol import Embedder
 from pgsearch.schema import embedding as embedding_ddl
 from pgsearch.schema import index as index_ddl
 from pgsearch.schema.install import install
-from pgsearch.sync import Report, Worker
+from pgsearch.sync import Report, Worker, queue
 from pgsearch.sync.chunking import split
+from pgsearch.sync.embed import LoadedEmbedding, prepare
+from pgsearch.sync.statements import Statements
 from pgsearch.testing import HashEmbedder, hash_model
 from tests.plugins.postgres import Databases
 
@@ -127,6 +130,16 @@ class Stories:
     def drain(self, embedder: Embedder | None = None, **options: Any) -> Report:
         """Let a worker do all that is due."""
         return self.worker(embedder, **options).drain()
+
+    def drain_first_embedding(self) -> None:
+        """Do what waits as a worker does that read the registry before an embedding was added."""
+        statements, columns = Statements(STORY), ("embedding_hash_v1",)
+        known = registry.read(self.connection)[0].embeddings[0]
+        claim = queue.claim(self.connection, statements, columns, rows=1000, lease_s=60)
+        assert claim is not None
+        loaded = [LoadedEmbedding(known, HashEmbedder(64))]
+        prepared = prepare(self.connection, statements, loaded, claim.documents)
+        queue.write(self.connection, statements, columns, prepared.writes)
 
     def add_embedding(self, name: str, dimensions: int) -> None:
         """Add an embedding of a HashEmbedder, as a migration does."""
