@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
 from pgsearch import resources
 from pgsearch.database import Connection
@@ -27,7 +27,10 @@ def refresh_statistics(connection: Connection, index: RegisteredIndex) -> bool:
     definition = index.definition
     row = connection.execute(
         SQL(resources.sql("lifecycle/changes.sql")).format(
-            generation=Identifier(definition.schema, definition.names.generation)
+            generation=Identifier(definition.schema, definition.names.generation),
+            document=Literal(
+                Identifier(definition.schema, definition.names.document).as_string(connection)
+            ),
         ),
         {"id": index.id},
     ).fetchone()

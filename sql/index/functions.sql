@@ -12,6 +12,8 @@ BEGIN
   IF TG_OP = 'DELETE' THEN
     DELETE FROM {document} WHERE ({key}) = ({old_key});
     INSERT INTO {queue} ({key}) VALUES ({old_key});
+    -- Drawn for nobody: the number of generations is the number of changes.
+    PERFORM nextval({generation_literal}::regclass);
     RETURN NULL;
   END IF;
   IF TG_OP = 'UPDATE' AND ({old_key}) IS DISTINCT FROM ({new_key}) THEN
