@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from pgvector import Vector
 
@@ -41,6 +41,14 @@ class LoadedEmbedding:
         return self.registered.column
 
 
+class Vectors(NamedTuple):
+    """Vectors or errors of contents: how many a model made, and how many were there already."""
+
+    outcomes: Outcomes
+    embedded: int
+    reused: int
+
+
 @dataclass
 class Prepared:
     """What became of a claim: writes to carry out, and documents that failed with the reason."""
@@ -69,10 +77,13 @@ def prepare(
             contents[document] = _contents(statements.definition, document, embeddings[0].embedder)
         except Exception as error:
             prepared.failures[document] = describe(error)
-    outcomes = [
-        _vectors(connection, statements, embedding, _lacking(contents, number), prepared)
+    found = [
+        vectors(connection, statements, embedding, _lacking(contents, number))
         for number, embedding in enumerate(embeddings)
     ]
+    prepared.embedded = sum(each.embedded for each in found)
+    prepared.reused = sum(each.reused for each in found)
+    outcomes = [each.outcomes for each in found]
     for document, wanted in contents.items():
         errors = [
             outcome
@@ -113,24 +124,29 @@ def _lacking(
     return lacking
 
 
-def _vectors(
+def vectors(
     connection: Connection,
     statements: Statements,
     embedding: LoadedEmbedding,
-    lacking: Mapping[bytes, str],
-    prepared: Prepared,
-) -> Outcomes:
-    if not lacking:
-        return {}
+    contents: Mapping[bytes, str],
+) -> Vectors:
+    """Find or make the vectors of contents, given by hash.
+
+    Content that has a vector of this embedding anywhere in the search index is not embedded again.
+    """
+    if not contents:
+        return Vectors({}, 0, 0)
     rows = connection.execute(
-        statements.reuse(embedding.column), {"hashes": list(lacking)}, binary=True
+        statements.reuse(embedding.column), {"hashes": list(contents)}, binary=True
     )
-    outcomes: Outcomes = dict(rows.fetchall())
-    prepared.reused += len(outcomes)
-    fresh = {hash_: text for hash_, text in lacking.items() if hash_ not in outcomes}
+    found: Outcomes = dict(rows.fetchall())
+    fresh = {hash_: text for hash_, text in contents.items() if hash_ not in found}
     made = embed(embedding, list(fresh.values()))
-    prepared.embedded += sum(not isinstance(vector, Exception) for vector in made)
-    return outcomes | dict(zip(fresh, made, strict=True))
+    return Vectors(
+        outcomes=found | dict(zip(fresh, made, strict=True)),
+        embedded=sum(not isinstance(outcome, Exception) for outcome in made),
+        reused=len(found),
+    )
 
 
 def embed(embedding: LoadedEmbedding, texts: Sequence[str]) -> list[Vector | Exception]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pgvector import Vector
 from psycopg.sql import SQL, Identifier
 
 from pgsearch import resources
 from pgsearch.database import Connection
 from pgsearch.registry import RegisteredIndex
-from pgsearch.sync.embed import LoadedEmbedding, embed
-from pgsearch.sync.queue import key_values, lock
+from pgsearch.sync.embed import LoadedEmbedding, Outcomes, vectors
+from pgsearch.sync.queue import Key, key_values, lock
 from pgsearch.sync.statements import Statements
 
 #: Source rows per transaction: short enough that a row's lock is not felt.
@@ -55,6 +54,8 @@ class FillStep(NamedTuple):
     embedding: str
     filled: int
     failed: int
+    embedded: int
+    reused: int
 
 
 class EmbeddingFill:
@@ -80,29 +81,35 @@ class EmbeddingFill:
             return None
         *last_key, last_ordinal, _, _ = found[-1]
         self._position = key_values(tuple(last_key)) | {"ordinal": last_ordinal}
-        outcomes = embed(embedding, [row[-1] for row in found])
-        return self._write(connection, found, outcomes)
+        made = vectors(connection, statements, embedding, {row[-2]: row[-1] for row in found})
+        filled, failed = self._write(connection, found, made.outcomes)
+        return FillStep(
+            embedding.registered.name,
+            filled=filled,
+            failed=failed,
+            embedded=made.embedded,
+            reused=made.reused,
+        )
 
     def _write(
-        self,
-        connection: Connection,
-        found: Sequence[tuple[Any, ...]],
-        outcomes: Sequence[Vector | Exception],
-    ) -> FillStep:
+        self, connection: Connection, found: Sequence[tuple[Any, ...]], outcomes: Outcomes
+    ) -> tuple[int, int]:
+        """Write vectors and put documents that failed into the queue; count chunks of both."""
+        width = len(self._statements.definition.key)
         writes: list[dict[str, Any]] = []
-        failures: list[dict[str, Any]] = []
-        for (*key, ordinal, content_hash, _), outcome in zip(found, outcomes, strict=True):
-            identity = key_values(tuple(key))
+        failed: list[Key] = []
+        for *key, ordinal, content_hash, _ in found:
+            outcome = outcomes[content_hash]
             if isinstance(outcome, Exception):
-                failures.append(identity)
+                failed.append(tuple(key))
             else:
                 chunk = {"ordinal": ordinal, "content_hash": content_hash, "vector": outcome}
-                writes.append(identity | chunk)
+                writes.append(key_values(tuple(key)) | chunk)
         with connection.transaction(), connection.cursor() as cursor:
-            width = len(self._statements.definition.key)
             lock(connection, self._statements, {tuple(row[:width]) for row in found})
             if writes:
                 cursor.executemany(self._statements.fill_chunk(self._embedding.column), writes)
-            if failures:
-                cursor.executemany(self._statements.enqueue, failures)
-        return FillStep(self._embedding.registered.name, len(writes), len(failures))
+            if failed:
+                keys = map(key_values, dict.fromkeys(failed))
+                cursor.executemany(self._statements.enqueue, list(keys))
+        return len(writes), len(failed)

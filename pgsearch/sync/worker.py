@@ -322,7 +322,8 @@ class Worker:
         if step is None:
             return False
         report.chunks += step.filled
-        report.embedded += step.filled
+        report.embedded += step.embedded
+        report.reused += step.reused
         report.failed += step.failed
         self._on_progress(
             Progress(task.index.name, "fill", done=step.filled, embedding=step.embedding)
