@@ -169,10 +169,20 @@ def _filter_holes(definition: IndexDefinition) -> dict[str, Composable]:
 
 
 def _trigger_holes(definition: IndexDefinition) -> dict[str, Composable]:
-    texts = tuple(column.name for column in definition.text)
-    captured = tuple(dict.fromkeys(key_names(definition) + texts))
-    changed = SQL(" OR ").join(
-        SQL("OLD.{0} IS DISTINCT FROM NEW.{0}").format(Identifier(name)) for name in captured
-    )
+    key, texts = key_names(definition), tuple(column.name for column in definition.text)
+    captured = tuple(dict.fromkeys(key + texts))
+    # As text, byte by byte: json knows no equality, and citext one that does not see every change.
+    changed = [
+        *(SQL("OLD.{0} IS DISTINCT FROM NEW.{0}").format(Identifier(name)) for name in key),
+        *(
+            SQL('OLD.{0}::text COLLATE "C" IS DISTINCT FROM NEW.{0}::text').format(Identifier(name))
+            for name in texts
+        ),
+    ]
     table = Identifier(definition.schema, definition.table).as_string(None)
-    return {"changed": changed, "captured": columns(captured), "table_name": Literal(table)}
+    return {
+        "changed": SQL(" OR ").join(changed),
+        "captured": columns(captured),
+        "table_name": Literal(table),
+        "text_names": SQL(", ").join(map(Literal, texts)),
+    }

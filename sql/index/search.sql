@@ -10,7 +10,7 @@ question AS MATERIALIZED (
   SELECT
     (string_agg(term::text, ' | ') FILTER (WHERE tier = 1))::tsquery AS rarest,
     (string_agg(term::text, ' | ') FILTER (WHERE tier = 2))::tsquery AS next_rarest,
-    -- Quoted phrases and words with a minus sign hold for every result.
+    -- Quoted phrases and words with a minus sign hold for every result, in both legs.
     pgsearch.query_condition({language}::regconfig, {query}) AS condition,
     -- What a document that is full of every term would score.
     nullif(sum(idf), 0) AS bound,
@@ -93,7 +93,6 @@ scored AS MATERIALIZED (
     ORDER BY ({embedding} <=> {vector}) + 0
     LIMIT 1
   ) AS closest ON true
-  WHERE question.condition IS NULL OR document.tsv @@ question.condition
 ),
 fused AS (
   SELECT

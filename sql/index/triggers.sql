@@ -3,6 +3,22 @@
 CREATE TRIGGER {capture_insert} AFTER INSERT ON {table}
   FOR EACH ROW EXECUTE FUNCTION {capture}();
 
+-- Triggers see NULL in such a column, whatever is read from it.
+DO $$
+DECLARE
+  column_name text;
+BEGIN
+  SELECT attname INTO column_name FROM pg_catalog.pg_attribute
+  WHERE attrelid = {table_name}::regclass AND attname IN ({text_names}) AND attgenerated = 'v';
+  IF FOUND THEN
+    RAISE EXCEPTION 'pgsearch: column % of % is virtual, so that triggers cannot read it',
+        quote_ident(column_name), {table_name}
+      USING ERRCODE = 'feature_not_supported',
+            HINT = 'Make it STORED, or name the columns that it is made of.';
+  END IF;
+END
+$$;
+
 -- An update that leaves the text alone must cost nothing. The column list sees to that: without
 -- it, WHEN would fetch long text from TOAST to compare it. But a column list goes by the columns
 -- that the statement names, and a BEFORE trigger may change others; on a table that has one,

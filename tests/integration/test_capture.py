@@ -305,19 +305,25 @@ def test_a_column_that_is_generated_from_one_that_the_statement_names(
 
 def test_text_in_columns_of_other_types(db: product.Connection) -> None:
     db.execute(
-        "CREATE TABLE note (id int PRIMARY KEY, a varchar(20), b jsonb, c text[], d integer)"
+        "CREATE TABLE note"
+        " (id int PRIMARY KEY, a varchar(20), b jsonb, c text[], d integer, e json)"
     )
     definition = article_index(
         "note_search",
         table="note",
         key=(TypedColumn("id", "integer"),),
-        text=tuple(TextColumn(name, "A") for name in "abcd"),
+        text=tuple(TextColumn(name, "A") for name in "abcde"),
         filters=(),
         chunking=Chunking(),
     )
     create(db, definition)
-    db.execute("""INSERT INTO note VALUES (1, 'cats', '{"to": "dogs"}', '{birds}', 42)""")
-    assert texts(db, "note") == {1: "'42':5A 'bird':4A 'cat':1A 'dog':3A"}
+    db.execute("""INSERT INTO note VALUES (1, 'cats', '{"a": "dogs"}', '{birds}', 42, '["elk"]')""")
+    assert texts(db, "note") == {1: "'42':5A 'bird':4A 'cat':1A 'dog':3A 'elk':6A"}
+    db.execute("""UPDATE note SET e = '["wolf"]'""")
+    assert texts(db, "note") == {1: "'42':5A 'bird':4A 'cat':1A 'dog':3A 'wolf':6A"}
+    drawn = documents(db, "note")[1].generation
+    db.execute("""UPDATE note SET a = a, b = '{"a" : "dogs"}', e = '["wolf"]'""")
+    assert documents(db, "note")[1].generation == drawn
 
 
 def test_two_search_indexes_on_one_table(db: product.Connection) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
+from sqlalchemy.exc import DBAPIError
 
 from pgsearch.alembic.operations import (
     AddEmbeddingOp,
@@ -250,3 +251,17 @@ def test_a_partitioned_table(articles: str) -> None:
         )
         found = "SELECT id, year FROM event_search('cats')"
         assert connection.execute(found.encode()).fetchall() == [(1, 2025), (2, 2025)]
+
+
+def test_a_column_that_triggers_cannot_read(articles: str) -> None:
+    with psycopg.connect(articles) as connection:
+        if connection.info.server_version < 180000:
+            return  # virtual columns came with PostgreSQL 18
+        connection.execute(
+            "CREATE TABLE note (id int PRIMARY KEY, draft text,"
+            " title text GENERATED ALWAYS AS (draft || '!') VIRTUAL)"
+        )
+    with pytest.raises(DBAPIError, match=r'column title of "public"."note" is virtual') as caught:
+        invoke(articles, CreateSearchIndexOp("note_search", "note", text={"title": "A"}))
+    assert "Make it STORED" in str(caught.value)
+    invoke(articles, CreateSearchIndexOp("note_search", "note", text={"draft": "A"}))

@@ -365,7 +365,7 @@ class TestNames:
         derived = [
             getattr(IndexNames(letter * longest), name)
             for name, value in vars(IndexNames).items()
-            if isinstance(value, property)
+            if isinstance(value, property) and name != "tables"
         ]
         assert derived
         sizes = [len(name.encode()) for name in derived]
