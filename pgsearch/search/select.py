@@ -244,9 +244,9 @@ def _vector(embedding: Embedding, query: str, given: Sequence[float] | None) -> 
             hint=f"Make it with {model.name}, the model of that embedding.",
         )
     values = [float(value) for value in given]
-    if not all(map(math.isfinite, values)):
+    if not all(map(math.isfinite, values)) or not any(values):
         raise QueryError(
-            "The query's vector has a value that is not finite.",
+            "The query's vector is all zeros, or has a value that is not finite.",
             hint=f"Make it with {model.name}, the model of that embedding.",
         )
     return "[" + ",".join(map(repr, values)) + "]"

@@ -180,7 +180,9 @@ CREATE FUNCTION {search}(
   mode      text    DEFAULT 'hybrid',
   embedding text    DEFAULT NULL{filter_parameters}
 ) RETURNS SETOF {hit}
-LANGUAGE plpgsql STABLE AS $function$
+LANGUAGE plpgsql STABLE
+-- pgvector's operators are found as they are now, whatever the caller's search_path.
+SET search_path FROM CURRENT AS $function$
 DECLARE
   answering pgsearch.embedding;
   filters text := concat_ws(' AND '{filter_conditions});
@@ -200,6 +202,10 @@ BEGIN
     RAISE EXCEPTION 'pgsearch: the query''s vector has % dimensions, embedding % has %',
         vector_dims(vector), quote_literal(answering.name), answering.dimensions
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of that embedding.';
+  END IF;
+  IF vector_norm(vector) = 0 THEN
+    RAISE EXCEPTION 'pgsearch: the query''s vector is all zeros, which is similar to nothing'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of the embedding.';
   END IF;
   RETURN QUERY EXECUTE format($search$
 {statement}

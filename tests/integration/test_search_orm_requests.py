@@ -98,6 +98,7 @@ def test_statements_are_compiled_once_for_all_queries(engine: Engine) -> None:
         (Article, QUERY, {"vector": [1.0, 2.0]}, "2 dimensions, embedding 'hash_v1' has 64"),
         (Article, QUERY, {"vector": [float("nan")] * 64}, "not finite"),
         (Article, QUERY, {"vector": [float("inf")] * 64}, "not finite"),
+        (Article, QUERY, {"vector": [0.0] * 64}, "all zeros"),
         (Article, QUERY, {"index": page_search}, "is on table 'page: .* not on 'article'"),
         (Unsearchable, QUERY, {}, "No search index is declared on table 'unsearchable'"),
         (Draft, QUERY, {}, "Several .* table 'draft': draft_titles, draft_bodies"),
