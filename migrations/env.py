@@ -32,7 +32,6 @@ def run_online() -> None:
             connection=connection,
             target_metadata=Base.metadata,
             transaction_per_migration=True,
-            autogenerate_plugins=["alembic.autogenerate.*", "pgsearch"],
         )
         with context.begin_transaction():
             context.run_migrations()

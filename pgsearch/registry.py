@@ -70,8 +70,8 @@ def require_installed(connection: Connection) -> None:
     if row != (True,):
         raise NotInstalled(
             "The schema pgsearch is not installed in this database.",
-            hint="Run `pgsearch migrate`, or `alembic upgrade head` in a project whose migrations "
-            "call op.pgsearch_install().",
+            hint="Is it the database that you meant? Then run `alembic upgrade head` in a project "
+            "whose migrations call op.pgsearch_install(), or `pgsearch migrate` for pgsearch's own.",
         )
     found = connection.execute("SELECT max(version) FROM pgsearch.installation").fetchone()
     if found != (VERSION,):

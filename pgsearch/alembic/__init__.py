@@ -20,24 +20,36 @@ __all__ = ["setup"]
 def setup(plugin: Plugin) -> None:
     """Register the operations and the comparison; called once, when Alembic is imported.
 
-    The comparison runs where env.py asks for it:
-    `context.configure(autogenerate_plugins=["alembic.autogenerate.*", "pgsearch"], …)`.
+    The plugin's name begins with `alembic.autogenerate.`, so that Alembic's default for
+    `autogenerate_plugins` takes it in: without the comparison, autogenerate would take the
+    companion tables for foreign ones and drop them.
     """
     import pgvector.sqlalchemy  # noqa: F401  so that reflection knows the type `vector`
     from alembic.util import DispatchPriority
 
     from pgsearch.alembic import operations  # noqa: F401  importing registers them
 
-    # Last, to see what Alembic itself has found.
-    plugin.add_autogenerate_comparator(
-        _compare, "schema", qualifier="postgresql", priority=DispatchPriority.LAST
-    )
+    for comparator, priority in (
+        (_hide_companions, DispatchPriority.FIRST),
+        (_compare, DispatchPriority.LAST),  # to see what Alembic itself has found
+    ):
+        plugin.add_autogenerate_comparator(
+            comparator, "schema", qualifier="postgresql", priority=priority
+        )
+
+
+# Imported when they are called: while Alembic itself is being imported, it would be circular.
+def _hide_companions(
+    context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]
+) -> PriorityDispatchResult:
+    from pgsearch.alembic import compare
+
+    return compare.hide_companions(context, upgrade, schemas)
 
 
 def _compare(
     context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]
 ) -> PriorityDispatchResult:
-    """Compare, with imports that would be circular while Alembic itself is being imported."""
     from pgsearch.alembic import compare, render
 
     render.register()

@@ -6,10 +6,11 @@ embeddings. The tables that pgsearch itself keeps are left alone.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic.autogenerate.api import AutogenContext
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class _Registered:
     """A search index as the registry has it."""
@@ -38,6 +42,32 @@ class _Registered:
     @property
     def active(self) -> str | None:
         return next((name for name, state in self.states.items() if state == "active"), None)
+
+
+def hide_companions(
+    context: AutogenContext,
+    upgrade: UpgradeOps,  # noqa: ARG001
+    schemas: set[str | None],  # noqa: ARG001
+) -> PriorityDispatchResult:
+    """Keep Alembic from reflecting pgsearch's own tables and reporting them as removed.
+
+    `compare` takes back what is done to them anyway; this spares the reflection and the log.
+    """
+    connection = context.connection
+    filters = getattr(context, "_name_filters", None)
+    assert connection is not None
+    if isinstance(filters, list) and _is_installed(connection):
+        default_schema = connection.dialect.default_schema_name or "public"
+        companions = _companions(_registered(connection).values())
+
+        def is_the_applications(name: str | None, type_: str, parents: Any) -> bool:
+            if type_ == "schema":
+                return name != "pgsearch"
+            schema = parents.get("schema_name") or default_schema
+            return type_ != "table" or (schema, name) not in companions
+
+        filters.append(is_the_applications)
+    return PriorityDispatchResult.CONTINUE
 
 
 def compare(
@@ -110,15 +140,19 @@ def _declared(
     }
 
 
-def _leave_companions_alone(
-    upgrade: UpgradeOps, registered: Iterable[_Registered], default_schema: str
-) -> None:
-    """Take back what autogenerate wants to do to tables that only pgsearch knows."""
-    companions = {
+def _companions(registered: Iterable[_Registered]) -> set[tuple[str, str]]:
+    return {
         (index.definition.schema, name)
         for index in registered
         for name in index.definition.names.tables
     }
+
+
+def _leave_companions_alone(
+    upgrade: UpgradeOps, registered: Iterable[_Registered], default_schema: str
+) -> None:
+    """Take back what autogenerate wants to do to tables that only pgsearch knows."""
+    companions = _companions(registered)
 
     def is_ours(operation: MigrateOperation) -> bool:
         if not isinstance(operation, (DropTableOp, ModifyTableOps)):
@@ -197,13 +231,37 @@ def _changed(
                 "another model or other HNSW parameters than it was added with. A model is "
                 "never changed in place: declare it as one more Embedding with a name of its own."
             )
-    if index.active is not None and registered.states.get(index.active) == "ready":
-        yield op.ActivateEmbeddingOp(
-            definition.name, index.active, schema=schema, before=registered.active
-        )
+    yield from _activated(index, registered, schema)
     for name, known in registered.embeddings.items():
         if name not in declared:
             yield op.DropEmbeddingOp(definition.name, name, schema=schema, embedding=known)
+
+
+def _activated(
+    index: SearchIndex, registered: _Registered, schema: str | None
+) -> Iterator[MigrateOperation]:
+    """Yield the activation of the embedding that is declared active, if it can be activated."""
+    wanted = index.active_embedding
+    active = registered.active
+    if active is None or wanted is None or wanted.name == active:
+        return  # a first embedding activates itself
+    must = index.active is not None or active not in {e.name for e in index.embeddings}
+    if registered.states.get(wanted.name) == "ready":
+        if must:
+            yield op.ActivateEmbeddingOp(index.name, wanted.name, schema=schema, before=active)
+        return
+    if active not in {e.name for e in index.embeddings}:
+        raise CommandError(
+            f"Embedding {active!r} of search index {index.name!r} answers queries and is no "
+            f"longer declared, and {wanted.name!r} is not ready to take its place. Declare both, "
+            f"migrate, run `pgsearch sync`, and then remove {active!r}."
+        )
+    log.warning(
+        "Embedding %r of search index %r is declared active but is not ready: this migration "
+        "does not activate it. Run `pgsearch sync`, then generate the next one.",
+        wanted.name,
+        index.name,
+    )
 
 
 def _comparable(definition: IndexDefinition) -> IndexDefinition:

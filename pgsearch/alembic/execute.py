@@ -120,7 +120,12 @@ class Reader:
         ).all()
         if len(found) == 1:
             return str(found[0])
+        if found:
+            raise ObjectMissing(
+                f"{len(found)} schemas have a search index called {index!r}.",
+                hint=f"Name one with schema=: {', '.join(map(repr, found))}.",
+            )
         raise ObjectMissing(
-            f"There are {len(found)} search indexes called {index!r}.",
-            hint="Name its schema with schema=." if found else "Create it in an earlier migration.",
+            f"There is no search index {index!r}.",
+            hint="Create it in an earlier migration, with op.create_search_index().",
         )

@@ -13,6 +13,7 @@ Each is a list of plain SQL statements, so each also works in Alembic's offline 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
 
@@ -24,8 +25,18 @@ from pgsearch.schema import index as index_ddl
 from pgsearch.schema import install as install_ddl
 
 
+class PgsearchOp(MigrateOperation):
+    """What all operations have in common: how `alembic check` names them."""
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return the operation's class and what it is about, as `alembic check` prints it."""
+        about = ("index", "name", "version")
+        values = [vars(self)[name] for name in about if name in vars(self)]
+        return (type(self).__name__, *values)
+
+
 @Operations.register_operation("pgsearch_install")
-class InstallOp(MigrateOperation):
+class InstallOp(PgsearchOp):
     """Create the schema `pgsearch`, and the extension pgvector where it is missing."""
 
     def __init__(self, version: int) -> None:
@@ -53,7 +64,7 @@ class InstallOp(MigrateOperation):
 
 
 @Operations.register_operation("pgsearch_uninstall")
-class UninstallOp(MigrateOperation):
+class UninstallOp(PgsearchOp):
     """Drop the schema `pgsearch`; the extension stays."""
 
     @classmethod
@@ -63,7 +74,7 @@ class UninstallOp(MigrateOperation):
 
 
 @Operations.register_operation("create_search_index")
-class CreateSearchIndexOp(MigrateOperation):
+class CreateSearchIndexOp(PgsearchOp):
     """Put a search index beside a table."""
 
     def __init__(
@@ -156,7 +167,7 @@ class CreateSearchIndexOp(MigrateOperation):
 
 
 @Operations.register_operation("drop_search_index")
-class DropSearchIndexOp(MigrateOperation):
+class DropSearchIndexOp(PgsearchOp):
     """Take a search index away; the table keeps its rows."""
 
     def __init__(
@@ -186,7 +197,7 @@ class DropSearchIndexOp(MigrateOperation):
         return self.create
 
 
-class _EmbeddingOp(MigrateOperation):
+class _EmbeddingOp(PgsearchOp):
     """What the operations on one embedding have in common."""
 
     def __init__(self, index: str, name: str, *, schema: str | None = None) -> None:
@@ -288,26 +299,51 @@ class ActivateEmbeddingOp(_EmbeddingOp):
     """Make a model version the one that answers."""
 
     def __init__(
-        self, index: str, name: str, *, schema: str | None = None, before: str | None = None
+        self,
+        index: str,
+        name: str,
+        *,
+        schema: str | None = None,
+        when_ready: bool = False,
+        before: str | None = None,
     ) -> None:
         super().__init__(index, name, schema=schema)
+        self.when_ready = when_ready
         self.before = before
 
     @classmethod
     def activate_embedding(
-        cls, operations: Operations, index: str, name: str, *, schema: str | None = None
+        cls,
+        operations: Operations,
+        index: str,
+        name: str,
+        *,
+        when_ready: bool = False,
+        schema: str | None = None,
     ) -> None:
-        """Activate an embedding; one that is not ready is refused. To go back, activate the other.
+        """Activate an embedding. To go back, activate the other one.
 
-        The first embedding of a search index activates itself when it is ready.
+        One that is not ready is refused while another one answers. Where none does, as on a new
+        database, it is activated by the worker as soon as it is ready. The first embedding of a
+        search index needs no activation: it activates itself.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: The embedding.
+            when_ready: Whether to have it activated later instead of refusing it; a downgrade
+                wants that, for the embedding to go back to may have to be filled again.
+            schema: The source table's schema.
         """
-        operations.invoke(cls(index, name, schema=schema))
+        operations.invoke(cls(index, name, schema=schema, when_ready=when_ready))
 
     def reverse(self) -> MigrateOperation:
         """Return the operation that undoes this one: back to the one before, if there was one."""
         if self.before is None:
             return DeactivateEmbeddingOp(self.index, self.name, schema=self.schema)
-        return ActivateEmbeddingOp(self.index, self.before, schema=self.schema, before=self.name)
+        return ActivateEmbeddingOp(
+            self.index, self.before, schema=self.schema, when_ready=True, before=self.name
+        )
 
 
 @Operations.register_operation("deactivate_embedding")
@@ -360,7 +396,10 @@ def _drop_embedding(operations: Operations, operation: DropEmbeddingOp) -> None:
 @Operations.implementation_for(ActivateEmbeddingOp)
 def _activate_embedding(operations: Operations, operation: ActivateEmbeddingOp) -> None:
     schema = Reader(operations).index_schema(operation.index, operation.schema)
-    run(operations, embedding_ddl.activate_embedding(schema, operation.index, operation.name))
+    statements = embedding_ddl.activate_embedding(
+        schema, operation.index, operation.name, when_ready=operation.when_ready
+    )
+    run(operations, statements)
 
 
 @Operations.implementation_for(DeactivateEmbeddingOp)

@@ -129,6 +129,7 @@ def register() -> None:
             "activate_embedding",
             operation.index,
             operation.name,
+            when_ready=True if operation.when_ready else None,
             schema=operation.schema,
         )
 

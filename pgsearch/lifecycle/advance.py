@@ -51,8 +51,9 @@ def advance(
                 measure_similarity(connection, index, embedding)
                 _set_state(connection, embedding, "ready")
                 entered.append(f"{embedding.name}: ready")
-    if entered and index.active is None:
-        entered += _activate_first(connection, index)
+    # Also if the embedding was ready before: a worker may have died just then.
+    if entered or any(embedding.state == "ready" for embedding in index.live):
+        entered += _activate_next(connection, index)
     return entered
 
 
@@ -145,9 +146,9 @@ def _set_state(connection: Connection, embedding: RegisteredEmbedding, state: st
     )
 
 
-def _activate_first(connection: Connection, index: RegisteredIndex) -> list[str]:
-    """Activate the search index's first embedding: before it there was none to answer."""
+def _activate_next(connection: Connection, index: RegisteredIndex) -> list[str]:
+    """Activate what a migration asked for, or the first embedding, before which none answered."""
     row = connection.execute(
-        SQL(resources.sql("lifecycle/activate_first.sql")), {"id": index.id}
+        SQL(resources.sql("lifecycle/activate_next.sql")), {"id": index.id}
     ).fetchone()
     return [f"{row[0]}: active"] if row else []

@@ -28,9 +28,19 @@ def drop_embedding(schema: str, index: str, embedding: str) -> list[str]:
     return statements(render("embedding/drop.sql", _holes(schema, index, embedding)))
 
 
-def activate_embedding(schema: str, index: str, embedding: str) -> list[str]:
-    """Return the statement that makes an embedding the one that answers."""
-    return statements(render("embedding/activate.sql", _holes(schema, index, embedding)))
+def activate_embedding(
+    schema: str, index: str, embedding: str, *, when_ready: bool = False
+) -> list[str]:
+    """Return the statement that makes an embedding the one that answers.
+
+    Args:
+        schema: The source table's schema.
+        index: The search index.
+        embedding: The embedding.
+        when_ready: Whether to activate it later if it is not ready, instead of refusing.
+    """
+    holes = _holes(schema, index, embedding) | {"when_ready": Literal(when_ready)}
+    return statements(render("embedding/activate.sql", holes))
 
 
 def deactivate_embedding(schema: str, index: str, embedding: str) -> list[str]:

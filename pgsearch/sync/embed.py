@@ -6,8 +6,9 @@ computes between two transactions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, NamedTuple, TypeAlias
 
 from pgvector import Vector
@@ -30,10 +31,15 @@ Outcomes: TypeAlias = dict[bytes, Vector | Exception]
 
 @dataclass(frozen=True)
 class LoadedEmbedding:
-    """An embedding with the model that fills it."""
+    """An embedding with the model that fills it, which is loaded when it is first needed."""
 
     registered: RegisteredEmbedding
-    embedder: Embedder
+    load: Callable[[], Embedder]
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The model."""
+        return self.load()
 
     @property
     def column(self) -> str:

@@ -103,6 +103,11 @@ class Statements:
         return self._compose("enqueue")
 
     @cached_property
+    def is_due(self) -> Composed:
+        """Ask whether a queue row can be claimed: → boolean."""
+        return self._compose("is_due")
+
+    @cached_property
     def waiting(self) -> Composed:
         """Count queue rows that are neither parked nor put off: → count."""
         return self._compose("waiting")

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from typing import cast
 
@@ -14,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from pgsearch import database, models, registry
 from pgsearch.declare import Model
-from pgsearch.errors import ConnectionFailed, ObjectMissing
+from pgsearch.errors import ConnectionFailed, ModelError, ObjectMissing
 from pgsearch.lifecycle import advance, refresh_statistics
 from pgsearch.models import fingerprint
 from pgsearch.models.protocol import Embedder
@@ -82,6 +83,11 @@ class _Task:
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(embedding.column for embedding in self.embeddings)
+
+    def load(self) -> None:
+        """Load the models that are not loaded yet."""
+        for embedding in self.embeddings:
+            embedding.embedder  # noqa: B018  a cached property
 
 
 class Worker:
@@ -154,6 +160,9 @@ class Worker:
             try:
                 with database.connect(self._url) as connection:
                     self._prepare(connection)
+                    self._load_models(connection)
+                    if not reached:
+                        log.info("Waiting for changes.")
                     reached = True
                     self._serve(connection, report, poll_s)
             except (psycopg.OperationalError, ConnectionFailed) as error:
@@ -171,8 +180,14 @@ class Worker:
 
     def _prepare(self, connection: database.Connection) -> None:
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        database.register_vectors(connection)
         registry.require_installed(connection)
+        database.register_vectors(connection)
+        self._tasks.clear()
+
+    def _load_models(self, connection: database.Connection) -> None:
+        """Load every model now: what is wrong with one shows at the start, not at a change."""
+        for task in self._current_tasks(connection):
+            task.load()
 
     def _round(self, connection: database.Connection, report: Report) -> bool:
         """Give every search index its turn; return whether there was anything to do."""
@@ -208,7 +223,7 @@ class Worker:
             return known
         statements = Statements(index.definition)
         embeddings = tuple(
-            LoadedEmbedding(embedding, self._verified(connection, embedding))
+            LoadedEmbedding(embedding, partial(self._verified, connection, embedding))
             for embedding in index.live
         )
         filling = [e for e in embeddings if e.registered.state == "filling"]
@@ -245,13 +260,7 @@ class Worker:
 
     def _step(self, connection: database.Connection, task: _Task, report: Report) -> bool:
         """Do the most urgent thing: a fresh change, the first fill, an added embedding's fill."""
-        claim = queue.claim(
-            connection,
-            task.statements,
-            task.columns,
-            rows=self._batch_rows,
-            lease_s=self._lease_s,
-        )
+        claim = self._claim(connection, task)
         if claim is not None:
             self._process(connection, task, claim, report)
             return True
@@ -267,8 +276,29 @@ class Worker:
             ),
         )
         report.entered += entered
+        for state in entered:
+            log.info("%s: %s", task.index.name, state)
         refresh_statistics(connection, task.index)
         return bool(entered)
+
+    def _claim(self, connection: database.Connection, task: _Task) -> queue.Claim | None:
+        """Claim what is due; models are loaded, and known by their fingerprint, before that."""
+        if connection.execute(task.statements.is_due).fetchone() != (True,):
+            return None
+        try:
+            task.load()
+        except ModelError:
+            # Keywords need no model: at least they shall find the rows that were there.
+            while fill_documents(connection, task.index):
+                pass
+            raise
+        return queue.claim(
+            connection,
+            task.statements,
+            task.columns,
+            rows=self._batch_rows,
+            lease_s=self._lease_s,
+        )
 
     def _process(
         self,

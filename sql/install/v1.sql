@@ -47,6 +47,8 @@ CREATE TABLE pgsearch.embedding (
   ef_construction   integer     NOT NULL,
   state             text        NOT NULL DEFAULT 'filling'
                     CHECK (state IN ('filling', 'indexing', 'ready', 'active', 'retired')),
+  -- Asked for by a migration before it was ready: the worker activates it then.
+  activate_when_ready boolean NOT NULL DEFAULT false,
   -- The queue's newest row when filling began: rows up to it must be done before `ready`.
   fill_watermark    bigint,
   -- Spread of the similarity of random chunks: the scale on which hybrid search adds it.
@@ -92,16 +94,16 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery;
 
 
--- The part of a query that is a condition: quoted phrases and words with a minus sign.
+-- The part of a query that is a condition: quoted phrases and words with a minus sign. One of stop
+-- words only is no condition, and not one that nothing meets.
 CREATE FUNCTION pgsearch.query_condition(config regconfig, query text) RETURNS tsquery
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
-RETURN nullif(
-  websearch_to_tsquery(
-    config,
-    (SELECT string_agg(part[1], ' ')
-     FROM regexp_matches(query, '(?:^|\s)(-?"[^"]+"|-[^\s"]+)', 'g') AS part)
-  ),
-  ''  -- of stop words only: no condition, and not one that nothing meets
+RETURN (
+  SELECT CASE WHEN numnode(asked.condition) > 0 THEN asked.condition END
+  FROM (
+    SELECT websearch_to_tsquery(config, string_agg(part[1], ' ')) AS condition
+    FROM regexp_matches(query, '(?:^|\s)(-?"[^"]+"|-[^\s"]+)', 'g') AS part
+  ) AS asked
 );
 
 
@@ -232,9 +234,14 @@ $$;
 
 
 -- Makes a ready embedding the one that answers; the one before it stays ready, and so is the way
--- back. Nothing is locked but two rows of the registry: searches look the embedding up.
-CREATE FUNCTION pgsearch.activate_embedding(schema_name text, index_name text, embedding text)
-RETURNS void
+-- back. Nothing is locked but rows of the registry: searches look the embedding up.
+--
+-- One that is not ready is refused, for search would get worse. But where no embedding answers
+-- anyway, as when a history of migrations is replayed on a new database, or where `when_ready`
+-- says so, the worker activates it as soon as it is ready.
+CREATE FUNCTION pgsearch.activate_embedding(
+  schema_name text, index_name text, embedding text, when_ready boolean DEFAULT false
+) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
   index_id integer;
@@ -246,21 +253,37 @@ BEGIN
   FOR UPDATE;
   SELECT e.* INTO found FROM pgsearch.embedding AS e
   WHERE e.search_index_id = index_id AND e.name = activate_embedding.embedding;
+  IF found.id IS NULL THEN
+    RAISE EXCEPTION 'pgsearch: search index % has no embedding %',
+        quote_ident(index_name), quote_literal(embedding)
+      USING ERRCODE = 'undefined_object', HINT = coalesce(
+        'It has ' || (SELECT string_agg(e.name, ', ' ORDER BY e.id) FROM pgsearch.embedding AS e
+                      WHERE e.search_index_id = index_id) || '.',
+        'Add one with op.add_embedding().');
+  END IF;
+  UPDATE pgsearch.embedding AS e SET activate_when_ready = false
+  WHERE e.search_index_id = index_id AND e.activate_when_ready;
   IF found.state = 'active' THEN
     RETURN;
   END IF;
-  IF found.state IS DISTINCT FROM 'ready' THEN
-    RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot be activated: it %',
-        quote_literal(embedding), quote_ident(index_name),
-        coalesce('is ' || found.state, 'does not exist')
-      USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Run `pgsearch sync`, or wait for the worker; `pgsearch status` shows how far it is.';
+  IF found.state <> 'ready' THEN
+    IF found.state = 'retired' OR (NOT when_ready AND EXISTS (
+      SELECT FROM pgsearch.embedding AS e WHERE e.search_index_id = index_id AND e.state = 'active'
+    )) THEN
+      RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot be activated: it is %',
+          quote_literal(embedding), quote_ident(index_name), found.state
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'Run `pgsearch sync`, or wait for the worker; `pgsearch status` shows how far it is.';
+    END IF;
+    UPDATE pgsearch.embedding AS e SET activate_when_ready = true WHERE e.id = found.id;
+    RETURN;
   END IF;
   UPDATE pgsearch.embedding SET state = 'ready'
   WHERE search_index_id = index_id AND state = 'active';
   UPDATE pgsearch.embedding SET state = 'active', activated_at = clock_timestamp()
   WHERE id = found.id;
-  INSERT INTO pgsearch.event (search_index_id, embedding, kind) VALUES (index_id, activate_embedding.embedding, 'activated');
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind)
+  VALUES (index_id, found.name, 'activated');
 END
 $$;
 

@@ -24,11 +24,7 @@ from models import Base
 
 engine = create_engine(os.environ["APPLICATION_URL"])
 with engine.connect() as connection:
-    context.configure(
-        connection=connection,
-        target_metadata=Base.metadata,
-        autogenerate_plugins=["alembic.autogenerate.*", "pgsearch"],
-    )
+    context.configure(connection=connection, target_metadata=Base.metadata)
     with context.begin_transaction():
         context.run_migrations()
 """

@@ -24,8 +24,6 @@ from pgsearch.declare import declared_on
 from pgsearch.sync import Worker
 from pgsearch.testing import hash_model
 
-PLUGINS = ["alembic.autogenerate.*", "pgsearch"]
-
 
 def metadata(*embeddings: int, schema: str | None = None, **options: Any) -> MetaData:
     """A table `article` with a search index; `embeddings` are dimensions of hash models."""
@@ -63,7 +61,7 @@ class Project:
     def generate(self, wanted: MetaData, **options: Any) -> MigrationScript:
         context = MigrationContext.configure(
             self.connection,
-            opts={"target_metadata": wanted, "autogenerate_plugins": PLUGINS, **options},
+            opts={"target_metadata": wanted, **options},
         )
         return produce_migrations(context, wanted)
 
@@ -145,11 +143,45 @@ def test_an_embedding_is_added_activated_and_dropped(
     drain()
     assert project.calls(metadata(64, 32)) == []
     back = project.upgrade(metadata(64, 32, active="hash_32"))
-    assert 'op.activate_embedding("article_search", "hash_64")' in back
+    assert 'op.activate_embedding("article_search", "hash_64", when_ready=True)' in back
     assert project.calls(metadata(64, 32, active="hash_32")) == []
     back = project.upgrade(metadata(32, active="hash_32"))
     assert "op.add_embedding(" in back
     assert project.calls(metadata(32, active="hash_32")) == []
+
+
+def test_going_over_to_another_declaration_activates_before_it_drops(
+    project: Project, drain: Callable[[], Any]
+) -> None:
+    project.upgrade(metadata(64))
+    drain()
+    with pytest.raises(CommandError, match="is not ready to take its place"):
+        project.generate(metadata(32))
+    project.upgrade(metadata(64, 32))
+    drain()
+    assert project.calls(metadata(32)) == ["activate_embedding", "drop_embedding"]
+    project.upgrade(metadata(32))
+    assert project.calls(metadata(32)) == []
+
+
+def test_a_history_with_an_activation_runs_on_an_empty_database_and_back(
+    project: Project, drain: Callable[[], Any]
+) -> None:
+    first = project.upgrade(metadata(64))
+    second = project.upgrade(metadata(64, 32))
+    project.run('op.activate_embedding("article_search", "hash_32")')  # nothing is filled yet
+    assert "hash_32: active" in drain().entered
+    project.run('op.drop_embedding("article_search", "hash_64")')
+    # Back: hash_64 comes again, to answer when it is filled; until then the other one does.
+    project.run(
+        'op.add_embedding("article_search", "hash_64", '
+        'Model("hash-64", dimensions=64, provider="hash"))\n'
+        'op.activate_embedding("article_search", "hash_64", when_ready=True)'
+    )
+    assert drain().entered == ["hash_64: ready", "hash_64: active"]
+    project.run(second)
+    project.run(first)
+    assert relations(project) == set()
 
 
 def test_a_removed_search_index_is_dropped_and_can_come_back(
@@ -216,6 +248,8 @@ def test_a_written_migration_carries_its_imports(database: str, tmp_path: Path) 
     config.set_main_option("script_location", str(tmp_path / "migrations"))
     config.set_main_option("path_separator", "os")
     config.attributes["url"] = database
+    with pytest.raises(CommandError, match=r"CreateSearchIndexOp.*document_search"):
+        command.check(config)
     command.revision(config, "everything", autogenerate=True)
     (written,) = (tmp_path / "migrations" / "versions").glob("*.py")
     assert "from pgsearch import Chunking" in written.read_text()

@@ -345,8 +345,13 @@ def test_the_active_embedding_cannot_be_dropped(articles: str) -> None:
 
 @pytest.mark.parametrize("unready", ["filling", "indexing", "retired"])
 def test_an_embedding_that_is_not_ready_cannot_be_activated(articles: str, unready: str) -> None:
+    invoke(articles, AddEmbeddingOp("article_search", HASH_V2))
     with psycopg.connect(articles) as connection:
-        connection.execute("UPDATE pgsearch.embedding SET state = %s", [unready])
+        connection.execute(
+            "UPDATE pgsearch.embedding SET state = CASE name WHEN 'hash_v1' THEN %s"
+            " ELSE 'active' END",
+            [unready],
+        )
     said = refused(articles, ActivateEmbeddingOp("article_search", "hash_v1"))
     assert said.message_primary == (
         f"pgsearch: embedding 'hash_v1' of search index article_search cannot be activated: it is"
@@ -357,7 +362,10 @@ def test_an_embedding_that_is_not_ready_cannot_be_activated(articles: str, unrea
 
 def test_an_embedding_that_does_not_exist_cannot_be_activated(articles: str) -> None:
     said = refused(articles, ActivateEmbeddingOp("article_search", "hash_v9"))
-    assert str(said.message_primary).endswith("cannot be activated: it does not exist")
+    assert str(said.message_primary).endswith("article_search has no embedding 'hash_v9'")
+    assert said.message_hint == "It has hash_v1."
+    said = refused(articles, DropEmbeddingOp("article_search", "hash_v9"))
+    assert str(said.message_primary).endswith("article_search has no embedding 'hash_v9'")
 
 
 def test_an_embedding_is_added_once(articles: str) -> None:
@@ -379,7 +387,7 @@ def test_an_embedding_is_added_once(articles: str) -> None:
     ids=lambda operation: type(operation).__name__,
 )
 def test_a_search_index_that_does_not_exist(articles: str, operation: MigrateOperation) -> None:
-    with pytest.raises(ObjectMissing, match="There are 0 search indexes called 'artical_search'"):
+    with pytest.raises(ObjectMissing, match="There is no search index 'artical_search'"):
         invoke(articles, operation)
 
 

@@ -93,9 +93,9 @@ def test_one_name_in_two_schemas(articles: str) -> None:
         articles,
         CreateSearchIndexOp("article_search", "article", text={"title": "A"}, schema="other"),
     )
-    with pytest.raises(ObjectMissing, match="There are 2 search indexes called") as caught:
+    with pytest.raises(ObjectMissing, match="2 schemas have a search index called") as caught:
         invoke(articles, AddEmbeddingOp("article_search", HASH_V2))
-    assert caught.value.hint == "Name its schema with schema=."
+    assert caught.value.hint == "Name one with schema=: 'public', 'other'."
     invoke(articles, AddEmbeddingOp("article_search", HASH_V2, schema="other"))
     _, registered = contents(articles)
     assert [(row[0], row[3]) for row in registered] == [("other", "hash_v2"), ("public", "hash_v1")]

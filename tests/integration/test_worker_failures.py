@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pgvector import Vector
 
-from pgsearch import errors
+from pgsearch import Model, errors
+from pgsearch.models import Embedder
 from pgsearch.sync import Worker
 from pgsearch.testing import HashEmbedder
 from tests.plugins.worker import SENTENCES, Stories, Watching
@@ -176,6 +177,7 @@ def test_a_model_of_other_dimensions_is_refused_before_it_writes_anything(
 
 
 def test_a_model_of_other_dimensions_is_refused_where_one_is_registered(stories: Stories) -> None:
+    stories.insert(TWO)
     stories.drain()
     stories.insert(ONE)
     before = state(stories)
@@ -249,3 +251,33 @@ def test_vectors_that_do_not_fit_are_not_written(
     assert stories.value("SELECT count(*) FROM story_search_chunk") == 0
     # The lease was given back, so a worker whose model is right need not wait.
     assert stories.drain().embedded == 2
+
+
+def test_no_model_is_loaded_where_nothing_waits(stories: Stories) -> None:
+    stories.insert(ONE)
+    stories.drain()
+
+    def load(model: Model) -> Embedder:
+        raise AssertionError(f"{model.name} is not needed")
+
+    assert Worker(stories.url, load=load).drain().documents == 0
+
+
+def test_keywords_find_old_rows_though_the_model_cannot_be_loaded(stories: Stories) -> None:
+    stories.execute("ALTER TABLE story DISABLE TRIGGER USER")
+    stories.execute("INSERT INTO story (body) SELECT 'row ' || n FROM generate_series(1, 1200) n")
+    stories.execute("ALTER TABLE story ENABLE TRIGGER USER")
+
+    def load(model: Model) -> Embedder:
+        raise errors.ModelUnavailable(f"{model.name} is nowhere.")
+
+    with pytest.raises(errors.ModelUnavailable):
+        Worker(stories.url, load=load).drain()
+    assert stories.value("SELECT count(*) FROM story_search_document") == 1200
+
+
+def test_a_worker_that_died_before_the_first_activation_is_made_good(stories: Stories) -> None:
+    stories.insert(ONE)
+    stories.drain()
+    stories.execute("UPDATE pgsearch.embedding SET state = 'ready', activated_at = NULL")
+    assert stories.drain().entered == ["hash_v1: active"]

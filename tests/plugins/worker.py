@@ -137,7 +137,7 @@ class Stories:
         known = registry.read(self.connection)[0].embeddings[0]
         claim = queue.claim(self.connection, statements, columns, rows=1000, lease_s=60)
         assert claim is not None
-        loaded = [LoadedEmbedding(known, HashEmbedder(64))]
+        loaded = [LoadedEmbedding(known, lambda: HashEmbedder(64))]
         prepared = prepare(self.connection, statements, loaded, claim.documents)
         queue.write(self.connection, statements, columns, prepared.writes)
 
