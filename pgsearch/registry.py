@@ -71,7 +71,7 @@ def require_installed(connection: Connection) -> None:
         raise NotInstalled(
             "The schema pgsearch is not installed in this database.",
             hint="Is it the database that you meant? Then run `alembic upgrade head` in a project "
-            "whose migrations call op.pgsearch_install(), or `pgsearch migrate` for pgsearch's own.",
+            "whose migrations call op.pgsearch_install(); `pgsearch migrate` runs pgsearch's own.",
         )
     found = connection.execute("SELECT max(version) FROM pgsearch.installation").fetchone()
     if found != (VERSION,):
