@@ -21,6 +21,9 @@ MAX_DIMENSIONS = 2000
 
 _INFO_KEY = "pgsearch"
 
+#: Revisions that are not a commit for sure.
+_BRANCHES = frozenset({"main", "master", "head", "dev", "develop", "trunk", "latest"})
+
 
 @dataclass(frozen=True)
 class Model:
@@ -62,6 +65,11 @@ class Model:
             raise DeclarationError(
                 f"Model {self.name!r} has no revision: a hub model can change under its name.",
                 hint=f"Write Model({self.name!r}, revision='<commit on the hub>', …).",
+            )
+        if needs_revision and self.revision and self.revision.lower() in _BRANCHES:
+            raise DeclarationError(
+                f"Model {self.name!r}: revision={self.revision!r} is a branch, and a branch moves.",
+                hint=f"Write the commit: Model({self.name!r}, revision='<commit on the hub>', …).",
             )
 
     @property
@@ -137,11 +145,49 @@ class SearchIndex:
     active: str | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         definition = self.definition()
         self._check_embeddings(definition.names)
         # On the metadata and not on the table, whose `info` Alembic writes into migrations.
         noted = self.table.metadata.info.setdefault(_INFO_KEY, {})
-        noted.setdefault(self.table.key, {})[self.name] = self
+        declared = noted.setdefault(self.table.key, {})
+        self._check_unlike(declared.get(self.name))
+        declared[self.name] = self
+
+    def _check_types(self) -> None:
+        from sqlalchemy import Table
+
+        given: Any = self.table
+        if not isinstance(given, Table):
+            mapped = given.__name__ if isinstance(given, type) else "Article"
+            raise DeclarationError(
+                f"Search index {self.name!r}: {given!r} is not a table.",
+                hint=f"Write {mapped}.__table__.",
+            )
+        if not isinstance(self.text, Mapping):
+            raise DeclarationError(
+                f"Search index {self.name!r}: text={self.text!r} gives its columns no weights.",
+                hint="Write text={'title': 'A', 'body': 'B'}: a weight from A to D for each.",
+            )
+        if isinstance(self.filters, str):
+            raise DeclarationError(
+                f"Search index {self.name!r}: filters={self.filters!r} is not a list of columns.",
+                hint=f"Write filters=[{self.filters!r}].",
+            )
+
+    def _check_unlike(self, earlier: SearchIndex | None) -> None:
+        """Refuse another index of this name on this table; a module may be loaded again."""
+        if earlier is None or earlier.table is not self.table:
+            return
+
+        def content(index: SearchIndex) -> tuple[object, ...]:
+            return index.definition(), tuple(index.embeddings), index.active_embedding
+
+        if content(earlier) != content(self):
+            raise DeclarationError(
+                f"Table {self.table.name!r} has two different search indexes {self.name!r}.",
+                hint="Give each its own name, or declare it once.",
+            )
 
     def _check_embeddings(self, derived: names.IndexNames) -> None:
         declared = [embedding.name for embedding in self.embeddings]

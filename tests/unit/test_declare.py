@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pgsearch import Chunking, Embedding, Error, Model, SearchIndex
 from pgsearch.declare import MAX_DIMENSIONS, declared_on
@@ -40,6 +42,7 @@ from pgsearch.names import (
 REVISION = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
 MODEL = Model("sentence-transformers/all-MiniLM-L6-v2", revision=REVISION, dimensions=384)
 EMBEDDING = Embedding("minilm_v1", MODEL)
+FILTERS = ("tenant_id", "price", "code", "tags")
 
 
 def article(**options: Any) -> Table:
@@ -62,7 +65,7 @@ def index(**changes: Any) -> SearchIndex:
         "name": "article_search",
         "table": article(),
         "text": {"title": "A", "body": "B"},
-        "filters": ["tenant_id", "price", "code", "tags"],
+        "filters": list(FILTERS),
         "chunking": Chunking(heading="title"),
         "embeddings": [EMBEDDING],
         **changes,
@@ -132,6 +135,57 @@ class TestSearchIndex:
         first = index(table=table)
         second = index(table=table, name="article_titles", text={"title": "A"})
         assert declared_on(table) == {"article_search": first, "article_titles": second}
+
+    def test_it_may_be_declared_again_as_it_was(self) -> None:
+        table = article()
+        index(table=table)
+        again = index(table=table, active="minilm_v1", filters=FILTERS)
+        assert declared_on(table) == {"article_search": again}
+
+    @pytest.mark.parametrize(
+        "change", [{"text": {"title": "A"}}, {"filters": []}, {"embeddings": []}]
+    )
+    def test_two_of_one_name_on_one_table_are_refused(self, change: dict[str, Any]) -> None:
+        table = article()
+        first = index(table=table)
+        error = refused(lambda: index(table=table, **change))
+        assert "has two different search indexes 'article_search'" in error.message
+        assert declared_on(table) == {"article_search": first}
+
+    def test_a_table_that_was_made_anew_forgets_its_indexes(self) -> None:
+        table = article()
+        index(table=table)
+        table.metadata.remove(table)
+        renewed = Table(
+            "article", table.metadata, Column("id", Integer, primary_key=True), Column("body", Text)
+        )
+        declared = SearchIndex("article_search", renewed, text={"body": "A"})
+        assert declared_on(renewed) == {"article_search": declared}
+
+    def test_what_is_no_table_is_refused(self) -> None:
+        class Base(DeclarativeBase):
+            pass
+
+        class Note(Base):
+            __tablename__ = "note"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            body: Mapped[str]
+
+        for table, hint in ((Note, "Note"), ("note", "Article"), (None, "Article")):
+            error = refused(partial(index, table=table))
+            assert error.message.endswith(f"{table!r} is not a table.")
+            assert error.hint == f"Write {hint}.__table__."
+
+    @pytest.mark.parametrize("text", [["title", "body"], "title", None])
+    def test_text_that_is_no_mapping_is_refused(self, text: object) -> None:
+        error = refused(lambda: index(text=text))
+        assert f"text={text!r}" in error.message
+        assert "text={'title': 'A', 'body': 'B'}" in (error.hint or "")
+
+    def test_a_filter_that_is_no_list_is_refused(self) -> None:
+        error = refused(lambda: index(filters="tenant_id"))
+        assert "filters='tenant_id' is not a list" in error.message
+        assert error.hint == "Write filters=['tenant_id']."
 
     def test_the_only_embedding_is_the_active_one(self) -> None:
         other = replace(EMBEDDING, name="minilm_v2")
@@ -215,6 +269,12 @@ class TestModel:
             error = refused(lambda revision=revision: replace(MODEL, revision=revision))
             assert "has no revision" in error.message
             assert f"Model({MODEL.name!r}, revision=" in (error.hint or "")
+
+    @pytest.mark.parametrize("revision", ["main", "master", "HEAD"])
+    def test_a_branch_is_no_revision(self, revision: str) -> None:
+        error = refused(lambda: replace(MODEL, revision=revision))
+        assert f"revision={revision!r} is a branch" in error.message
+        assert "Write the commit" in (error.hint or "")
 
     def test_other_providers_need_no_revision(self) -> None:
         assert Model("hash-64", dimensions=64, provider="hash").revision is None
