@@ -160,6 +160,10 @@ def search(
 
 
 def _check_request(query: str, limit: int, mode: str) -> None:
+    if not isinstance(query, str):
+        raise QueryError(
+            f"The query is not a text but {query!r}.", hint="Pass what was asked, as a str."
+        )
     if not query.strip():
         raise QueryError("The query is empty.", hint="Pass at least one word.")
     if len(query) > MAX_QUERY_LENGTH:

@@ -87,6 +87,8 @@ def test_statements_are_compiled_once_for_all_queries(engine: Engine) -> None:
     [
         (Article, "", {}, "query is empty"),
         (Article, " \n\t ", {}, "query is empty"),
+        (Article, None, {}, "The query is not a text but None"),
+        (Article, b"storm", {}, "The query is not a text but b'storm'"),
         (Article, "nul \x00 byte", {}, "NUL"),
         (Article, "lone \ud800 surrogate", {}, "lone surrogate"),
         (Article, "word " * 20_000, {}, "100000 characters long, at most 8192"),
@@ -108,7 +110,7 @@ def test_statements_are_compiled_once_for_all_queries(engine: Engine) -> None:
     ],
 )
 def test_bad_input_is_refused_before_anything_is_asked(
-    source: Any, query: str, options: dict[str, Any], refusal: str
+    source: Any, query: Any, options: dict[str, Any], refusal: str
 ) -> None:
     with pytest.raises((QueryError, DeclarationError), match=refusal) as refused:
         search(source, query, **options)
