@@ -23,7 +23,7 @@ class EmbeddingStatus:
         model: Name of its model.
         state: filling, indexing, ready, active or retired.
         vectors: Chunks that have a vector.
-        coverage: Share of the chunks that have a vector, 0 to 1; 1 where there are no chunks.
+        coverage: Share of the chunks that have a vector, 0 to 1; None without chunks.
         index_bytes: Size of the HNSW index; None until it is built.
         index_valid: Whether the index can be used; None until it is built.
     """
@@ -32,7 +32,7 @@ class EmbeddingStatus:
     model: str
     state: str
     vectors: int
-    coverage: float
+    coverage: float | None
     index_bytes: int | None
     index_valid: bool | None
 
@@ -134,7 +134,7 @@ def _embedding(
         name=embedding.name,
         model=embedding.model.name,
         state=embedding.state,
-        coverage=found["vectors"] / chunks if chunks else 1.0,
+        coverage=found["vectors"] / chunks if chunks else None,
         **found,
     )
 

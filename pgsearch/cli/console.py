@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn, Task
+    from rich.table import Column
 
 
 def results() -> Console:
@@ -27,6 +28,17 @@ def remarks() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def never_cut(column: Column) -> None:
+    """Make a filled column of a table as wide as its widest cell, however narrow the terminal."""
+    from rich.text import Text
+
+    def width(cell: object) -> int:
+        return (cell if isinstance(cell, Text) else Text.from_markup(str(cell))).cell_len
+
+    column.no_wrap = True
+    column.min_width = max(width(cell) for cell in (column.header, *column.cells))
 
 
 def progress(console: Console | None = None) -> Progress:

@@ -26,7 +26,9 @@ def command() -> None:
 def start() -> None:
     """Start it unless it runs, and print its URI."""
     server = embedded.start()
-    click.echo(f"PostgreSQL {server.version} runs; its data lies in {server.data}.", err=True)
+    click.echo(
+        f"PostgreSQL {server.version} runs; its data lies in {embedded.data_folder()}.", err=True
+    )
     click.echo(server.uri)
 
 
@@ -45,7 +47,9 @@ def status(context: click.Context) -> None:
     if server is None:
         click.echo(f"Not running; its data lies in {embedded.data_folder()}.", err=True)
         context.exit(NOT_RUNNING)
-    click.echo(f"PostgreSQL {server.version} runs; its data lies in {server.data}.", err=True)
+    click.echo(
+        f"PostgreSQL {server.version} runs; its data lies in {embedded.data_folder()}.", err=True
+    )
     click.echo(server.uri)
 
 

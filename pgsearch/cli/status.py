@@ -37,12 +37,18 @@ def command(url: str | None, indexes: tuple[str, ...], as_json: bool) -> None:
             "There is no search index yet; op.create_search_index() in a migration makes one."
         )
     else:
+        from rich.text import Text
+
         output = console.results()
         for index in found:
             for line in facts(index):
                 output.print(line)
             if index.embeddings:
-                output.print(embedding_table(index))
+                # A line that is longer than the terminal is left to the terminal, not cut.
+                output.print(embedding_table(index), crop=False)
+                for embedding in index.embeddings:
+                    model = Text(f"  {embedding.name}  model {embedding.model}")
+                    output.print(model, soft_wrap=True)
             for remark in _remarks(index):
                 output.print(remark)
 
@@ -70,23 +76,23 @@ def facts(index: IndexStatus) -> list[str]:
 
 
 def embedding_table(index: IndexStatus) -> Table:
-    """Return the table of a search index's embeddings."""
+    """Return the table of a search index's embeddings; nothing in it is ever cut."""
     from rich.table import Table
 
     table = Table("embedding", "state")
     for heading in ("vectors", "coverage", "HNSW index"):
         table.add_column(heading, justify="right")
-    table.add_column("model", no_wrap=True, overflow="ellipsis")
     for embedding in index.embeddings:
         colour = _STATE_COLOURS.get(embedding.state, "yellow")
         table.add_row(
             embedding.name,
             f"[{colour}]{embedding.state}[/]",
             f"{embedding.vectors:,}",
-            f"{embedding.coverage:.1%}",
+            "-" if embedding.coverage is None else f"{embedding.coverage:.1%}",
             _index_size(embedding),
-            embedding.model,
         )
+    for column in table.columns:
+        console.never_cut(column)
     return table
 
 
@@ -98,11 +104,13 @@ def _index_size(embedding: EmbeddingStatus) -> str:
 
 def _remarks(index: IndexStatus) -> list[str]:
     """Return what someone should know who sees the tables."""
+    from rich.markup import escape
+
     remarks = []
     if not index.filled:
         remarks.append("Rows are read by a worker; if none runs: `pgsearch sync`.")
     if index.failed:
-        remarks.append(f"The row that failed last says: {index.last_error}")
+        remarks.append(f"The row that failed last says: {escape(index.last_error or '')}")
     if index.truncated:
         remarks.append(
             f"{index.truncated:,} documents are too long for a tsvector; keyword "
