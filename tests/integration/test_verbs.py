@@ -133,9 +133,12 @@ def test_a_query_may_start_with_a_minus(
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [2]
 
 
-def test_a_query_behind_two_minus_signs_is_taken_as_it_is(db: Connection, articles: str) -> None:
-    titles(db, "alpha", "beta")
-    done = run(articles, "search", "--json", "--mode", "keyword", "article_search", "--", "--alpha")
+def test_a_query_of_two_minus_signs_goes_behind_two(db: Connection, articles: str) -> None:
+    titles(db, "alpha beta", "beta")
+    query = "--alpha beta"
+    asked = ("search", "--json", "--mode", "keyword", "article_search")
+    assert run(articles, *asked, query).exit_code == 2
+    done = run(articles, *asked, "--", query)
     # What is left out twice is asked for, says PostgreSQL.
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1]
 
