@@ -114,6 +114,14 @@ class IndexNames:
         """Trigger function (and trigger prefix): writes document and queue rows."""
         return f"{self.index}_capture"
 
+    def trigger(self, event: str) -> str:
+        """Trigger on the source table.
+
+        Triggers fire by name, and this must be the first: an AFTER trigger of the application
+        may change the row again, and that change is captured after this one.
+        """
+        return f"00_{self.index}_{event}"
+
     @property
     def fill(self) -> str:
         """Function: writes the documents of one key range of an existing table."""

@@ -14,6 +14,7 @@ from pgsearch import resources
 from pgsearch.database import Connection
 from pgsearch.lifecycle.statistics import measure_similarity
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
+from pgsearch.schema.templates import columns, key_names
 
 #: An HNSW build may use this much memory, if the graph needs it; kB.
 BUILD_MEMORY_LIMIT_KB = 1024 * 1024
@@ -45,12 +46,13 @@ def advance(
             with _only_builder(connection, index, embedding) as is_mine:
                 if not is_mine:
                     continue
-                _set_state(connection, embedding, "indexing")
+                if not _set_state(connection, embedding, "indexing", "filling", "indexing"):
+                    continue  # what was read of it is old: another worker has finished it
                 on_build(embedding.name)
                 _build(connection, index, embedding)
                 measure_similarity(connection, index, embedding)
-                _set_state(connection, embedding, "ready")
-                entered.append(f"{embedding.name}: ready")
+                if _set_state(connection, embedding, "ready", "indexing"):
+                    entered.append(f"{embedding.name}: ready")
     # Also if the embedding was ready before: a worker may have died just then.
     if entered or any(embedding.state == "ready" for embedding in index.live):
         entered += _activate_next(connection, index)
@@ -65,6 +67,8 @@ def _compose(
         chunk=Identifier(definition.schema, definition.names.chunk),
         queue=Identifier(definition.schema, definition.names.queue),
         column=Identifier(embedding.column),
+        queue_key=columns(key_names(definition), "queue"),
+        chunk_key=columns(key_names(definition), "chunk"),
         **holes,
     )
 
@@ -140,9 +144,16 @@ def _raise_build_memory(
         connection.execute(SQL("SET maintenance_work_mem = {}").format(Literal(f"{wanted_kb}kB")))
 
 
-def _set_state(connection: Connection, embedding: RegisteredEmbedding, state: str) -> None:
-    connection.execute(
-        SQL(resources.sql("lifecycle/set_state.sql")), {"id": embedding.id, "state": state}
+def _set_state(
+    connection: Connection, embedding: RegisteredEmbedding, state: str, *before: str
+) -> bool:
+    """Move an embedding on from one of the states before; return whether it was in one."""
+    return (
+        connection.execute(
+            SQL(resources.sql("lifecycle/set_state.sql")),
+            {"id": embedding.id, "state": state, "before": list(before)},
+        ).fetchone()
+        is not None
     )
 
 

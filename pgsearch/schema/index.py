@@ -57,6 +57,8 @@ def search_statement(definition: IndexDefinition, holes: dict[str, Composable]) 
         "vector_with_settings": SQL(
             "CASE WHEN set_config('hnsw.iterative_scan', 'relaxed_order', true) IS NOT NULL"
             " AND set_config('hnsw.ef_search', least({}, 1000)::text, true) IS NOT NULL"
+            " AND set_config('hnsw.max_scan_tuples', '100000', true) IS NOT NULL"
+            " AND set_config('hnsw.scan_mem_multiplier', '8', true) IS NOT NULL"
             " THEN {} END"
         ).format(chunks, vector),
     }

@@ -78,7 +78,7 @@ def object_holes(index: str, schema: str, table: str) -> dict[str, Composable]:
         "refresh_literal": literal(names.refresh),
     }
     for event in ("insert", "update", "delete", "truncate"):
-        holes[f"capture_{event}"] = Identifier(f"{names.capture}_{event}")
+        holes[f"capture_{event}"] = Identifier(names.trigger(event))
     return holes
 
 

@@ -6,6 +6,7 @@ computes between two transactions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -175,7 +176,18 @@ def embed(embedding: LoadedEmbedding, texts: Sequence[str]) -> list[Vector | Exc
         middle = len(texts) // 2
         return embed(embedding, texts[:middle]) + embed(embedding, texts[middle:])
     _check(embedding.registered, texts, vectors)
-    return list(vectors)
+    return [_usable(vector, text) for vector, text in zip(vectors, texts, strict=True)]
+
+
+def _usable(vector: Vector, text: str) -> Vector | Exception:
+    """Return a vector, or the error that it is no direction: one such would stop a whole batch."""
+    values = vector.to_list()
+    if all(map(math.isfinite, values)) and any(values):
+        return vector
+    return EmbeddingFailed(
+        f"The model's vector of the text {text[:60]!r} is all zeros or not finite.",
+        hint="Look at the text and, if every text fails, at the model.",
+    )
 
 
 def _check(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from psycopg.sql import SQL, Identifier
+from psycopg import errors
+from psycopg.sql import SQL, Identifier, Literal
 
 from pgsearch import resources
 from pgsearch.database import Connection
@@ -17,8 +18,11 @@ from pgsearch.sync.embed import LoadedEmbedding, Outcomes, vectors
 from pgsearch.sync.queue import Key, key_values, lock
 from pgsearch.sync.statements import Statements
 
-#: Source rows per transaction: short enough that a row's lock is not felt.
-DOCUMENTS_PER_RANGE = 500
+#: Source rows per transaction: few, for the application may have to wait for their documents.
+DOCUMENTS_PER_RANGE = 100
+
+#: How long a range waits for the application's locks before it gives way; milliseconds.
+_LOCK_TIMEOUT_MS = 100
 
 
 def fill_documents(connection: Connection, index: RegisteredIndex) -> bool:
@@ -27,9 +31,17 @@ def fill_documents(connection: Connection, index: RegisteredIndex) -> bool:
     Returns:
         Whether there was anything to do; not so while another worker is at it.
     """
+    try:
+        return _fill_range(connection, index)
+    except (errors.LockNotAvailable, errors.DeadlockDetected):
+        return True  # the application is at these rows: the same range again
+
+
+def _fill_range(connection: Connection, index: RegisteredIndex) -> bool:
     definition = index.definition
     function = Identifier(definition.schema, definition.names.fill)
     with connection.transaction():
+        connection.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(_LOCK_TIMEOUT_MS)))
         connection.execute(Statements(definition).hold_tables)
         position = connection.execute(
             SQL(resources.sql("sync/fill_position.sql")), {"id": index.id}

@@ -11,9 +11,10 @@ from threading import Event
 from typing import cast
 
 import psycopg
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
-from pgsearch import database, models, registry
+from pgsearch import database, models, registry, resources
 from pgsearch.declare import Model
 from pgsearch.errors import ConnectionFailed, ModelError, ObjectMissing
 from pgsearch.lifecycle import advance, refresh_statistics
@@ -168,7 +169,7 @@ class Worker:
             except (psycopg.OperationalError, ConnectionFailed) as error:
                 if not reached:
                     raise
-                log.warning("The database went away, trying again in %s s: %s", poll_s, error)
+                log.warning("Interrupted, trying again in %s s: %s", poll_s, error)
                 self._stop.wait(poll_s)
         report.seconds = time.perf_counter() - started
         return report
@@ -180,6 +181,7 @@ class Worker:
 
     def _prepare(self, connection: database.Connection) -> None:
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.execute(SQL(resources.sql("sync/session.sql")))
         registry.require_installed(connection)
         database.register_vectors(connection)
         self._tasks.clear()
@@ -263,6 +265,10 @@ class Worker:
         claim = self._claim(connection, task)
         if claim is not None:
             self._process(connection, task, claim, report)
+            # Steady changes must not hold up the first fill, nor the statistics.
+            if not task.index.filled:
+                fill_documents(connection, task.index)
+            refresh_statistics(connection, task.index)
             return True
         if not task.index.filled:
             return fill_documents(connection, task.index)

@@ -6,7 +6,7 @@ ALTER TABLE {chunk} ADD COLUMN {column} {type};
 -- not copy them.
 ALTER TABLE {chunk} ALTER COLUMN {column} SET STORAGE EXTERNAL;
 
-DO $$
+DO $pgsearch$
 BEGIN
   INSERT INTO pgsearch.embedding
     (search_index_id, name, column_name, index_name, model, dimensions, m, ef_construction)
@@ -19,4 +19,4 @@ BEGIN
       USING HINT = 'Create it first, with op.create_search_index.';
   END IF;
 END
-$$;
+$pgsearch$;

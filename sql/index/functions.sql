@@ -41,16 +41,23 @@ REVOKE ALL ON FUNCTION {capture}() FROM PUBLIC;
 
 -- Writes the documents of the next key range of a table that was there before its search index.
 -- Rows are locked as a foreign key would lock them, so that one that is being deleted cannot
--- leave a document behind. `after` and `last` are keys as JSON objects; `last` is NULL at the end.
+-- leave a document behind. The range is read before and without a lock, for a row that had to be
+-- waited for may come back with another key, and the next range must not begin there. `after` and `last` are keys as JSON objects; `last` is NULL at the end.
 CREATE FUNCTION {fill}(after jsonb, batch integer, OUT last jsonb, OUT documents integer)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- An error where row-level security would hide rows, and not a part that looks like the whole.
+SET row_security = off AS $function$
 #variable_conflict use_column  -- the table may have columns called "after", "batch" or "last"
 BEGIN
-  WITH source AS MATERIALIZED (
-    SELECT * FROM {table} AS source
+  WITH range AS MATERIALIZED (
+    SELECT {source_key} FROM {table} AS source
     WHERE {fill_name}.after IS NULL OR ({source_key}) > ({after_key})
     ORDER BY {source_key} LIMIT {fill_name}.batch
-    FOR KEY SHARE
+  ),
+  source AS MATERIALIZED (
+    SELECT source.* FROM {table} AS source
+    WHERE ({source_key}) IN (SELECT {key} FROM range)
+    FOR KEY SHARE OF source
   ),
   written AS (
     INSERT INTO {document} ({key}, tsv, length, truncated, generation)
@@ -66,7 +73,7 @@ BEGIN
   )
   SELECT
     (SELECT jsonb_build_object({source_key_pairs})
-     FROM source ORDER BY {source_key_descending} LIMIT 1),
+     FROM range AS source ORDER BY {source_key_descending} LIMIT 1),
     (SELECT count(*) FROM written)
   INTO last, documents;
 END
@@ -181,8 +188,10 @@ CREATE FUNCTION {search}(
   embedding text    DEFAULT NULL{filter_parameters}
 ) RETURNS SETOF {hit}
 LANGUAGE plpgsql STABLE
--- pgvector's operators are found as they are now, whatever the caller's search_path.
-SET search_path FROM CURRENT AS $function$
+-- pgvector's operators are found as they are now, whatever the caller's search_path. Compiling the
+-- statement anew for each call would take longer than running it.
+SET search_path FROM CURRENT
+SET jit = off AS $function$
 DECLARE
   answering pgsearch.embedding;
   filters text := concat_ws(' AND '{filter_conditions});

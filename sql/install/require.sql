@@ -15,7 +15,7 @@ BEGIN
         || current_setting('server_version_num')::integer / 10000
         || '-pgvector; Docker: the image pgvector/pgvector), or enable it where PostgreSQL is managed.';
   END IF;
-  IF string_to_array(found, '.')::integer[] < ARRAY[0, 8, 0] THEN
+  IF string_to_array(substring(found FROM '^[0-9]+[.][0-9]+'), '.')::integer[] < ARRAY[0, 8] THEN
     RAISE EXCEPTION 'pgsearch: this database has pgvector %, pgsearch needs 0.8.0 or newer', found
       USING HINT = 'Upgrade the package on the server, then: ALTER EXTENSION vector UPDATE';
   END IF;

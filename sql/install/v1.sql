@@ -129,6 +129,10 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
   piece_length CONSTANT integer := 50000;
   room CONSTANT integer := 1000000;
+  -- Pieces are taken from a block, for finding a place in a long text takes as long as the text.
+  block_length CONSTANT integer := 1000000;
+  block text;
+  block_start integer;
   start integer;
   part text;
   piece tsvector;
@@ -136,12 +140,19 @@ BEGIN
   tsv := '';
   truncated := false;
   FOR i IN 1 .. cardinality(texts) LOOP
+    block_start := 1;
+    block := left(texts[i], block_length);
     start := 1;
     LOOP
-      part := substr(texts[i], start, piece_length);
+      IF start > block_length - piece_length THEN
+        block_start := block_start + start - 1;
+        block := substr(texts[i], block_start, block_length);
+        start := 1;
+      END IF;
+      part := substr(block, start, piece_length);
       EXIT WHEN part IS NULL OR part = '';
       IF length(part) = piece_length THEN
-        part := coalesce(substring(part FROM '^.*\s'), part);
+        part := coalesce(substring(part FROM '^.*[[:space:]]'), part);
       END IF;
       start := start + length(part);
       piece := setweight(to_tsvector(config, part), weights[i]);
@@ -179,7 +190,7 @@ RETURN idf * (1 - 1 / (1 + pgsearch.term_frequency(tsv, term) / (0.3 + 0.9 * rel
 CREATE FUNCTION pgsearch.check_request(query text, k integer, mode text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-  IF query IS NULL OR query !~ '\S' THEN
+  IF query IS NULL OR query !~ '[^[:space:]]' THEN
     RAISE EXCEPTION 'pgsearch: the query is empty'
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass at least one word.';
   END IF;
@@ -252,7 +263,8 @@ BEGIN
     AND i.name = activate_embedding.index_name
   FOR UPDATE;
   SELECT e.* INTO found FROM pgsearch.embedding AS e
-  WHERE e.search_index_id = index_id AND e.name = activate_embedding.embedding;
+  WHERE e.search_index_id = index_id AND e.name = activate_embedding.embedding
+  FOR UPDATE;
   IF found.id IS NULL THEN
     RAISE EXCEPTION 'pgsearch: search index % has no embedding %',
         quote_ident(index_name), quote_literal(embedding)

@@ -1,4 +1,8 @@
 -- Vectors that equal content has elsewhere in the search index.
-SELECT DISTINCT ON (content_hash) content_hash, {column}
-FROM {chunk}
-WHERE content_hash = ANY(%(hashes)s) AND {column} IS NOT NULL
+SELECT wanted.content_hash, equal.vector
+FROM unnest(%(hashes)s::bytea[]) AS wanted (content_hash)
+CROSS JOIN LATERAL (
+  SELECT {column} AS vector FROM {chunk} AS chunk
+  WHERE chunk.content_hash = wanted.content_hash AND {column} IS NOT NULL
+  LIMIT 1
+) AS equal
