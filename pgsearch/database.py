@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import psycopg
@@ -182,6 +184,20 @@ def check_extension(connection: Connection) -> None:
             f"{connection.info.user!r} in the database {database!r}.",
             hint=f"Add {schema} to search_path, or run: ALTER EXTENSION vector SET SCHEMA public;",
         )
+
+
+@contextmanager
+def advisory_lock(connection: Connection, name: str) -> Iterator[bool]:
+    """Try to take a lock of the session by name; yield whether it was free, give it back after."""
+    row = connection.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]
+    ).fetchone()
+    is_mine = row == (True,)
+    try:
+        yield is_mine
+    finally:
+        if is_mine and not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
 
 
 def register_vectors(connection: Connection) -> None:

@@ -5,13 +5,12 @@ Each step can be repeated: a crash in its middle leaves a state from which the n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgsearch import resources
-from pgsearch.database import Connection
+from pgsearch.database import Connection, advisory_lock
 from pgsearch.lifecycle.statistics import measure_similarity
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 from pgsearch.schema.templates import columns, key_names
@@ -43,7 +42,8 @@ def advance(
         if embedding.state == "filling" and not _is_filled(connection, index, embedding):
             continue
         if embedding.state in ("filling", "indexing"):
-            with _only_builder(connection, index, embedding) as is_mine:
+            lock = f"pgsearch build {index.definition.schema}.{embedding.hnsw_index}"
+            with advisory_lock(connection, lock) as is_mine:
                 if not is_mine:
                     continue
                 if not _set_state(connection, embedding, "indexing", "filling", "indexing"):
@@ -83,23 +83,6 @@ def _is_filled(
     return connection.execute(
         _compose("unfinished", index, embedding), {"watermark": watermark[0]}
     ).fetchone() == (0, 0)
-
-
-@contextmanager
-def _only_builder(
-    connection: Connection, index: RegisteredIndex, embedding: RegisteredEmbedding
-) -> Iterator[bool]:
-    """Yield whether this session alone builds the index; the lock goes with the session."""
-    lock = [f"pgsearch build {index.definition.schema}.{embedding.hnsw_index}"]
-    row = connection.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", lock
-    ).fetchone()
-    is_mine = row == (True,)
-    try:
-        yield is_mine
-    finally:
-        if is_mine:
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", lock)
 
 
 def _build(connection: Connection, index: RegisteredIndex, embedding: RegisteredEmbedding) -> None:

@@ -78,6 +78,11 @@ class EmbeddingFill:
         self._embedding = embedding
         self._position: Mapping[str, Any] | None = None
 
+    @property
+    def embedding_id(self) -> int:
+        """The embedding, as the registry numbers it."""
+        return self._embedding.registered.id
+
     def step(self, connection: Connection, rows: int) -> FillStep | None:
         """Embed the next chunks; None after the last one, and the next step starts over.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
@@ -27,6 +27,10 @@ from pgsearch.sync.fill import EmbeddingFill, fill_documents
 from pgsearch.sync.statements import Statements
 
 log = logging.getLogger(__name__)
+
+
+#: After so many claims in a row, an added embedding gets its turn too.
+_CLAIMS_IN_A_ROW = 16
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ class Worker:
         self._max_attempts = max_attempts
         self._on_progress = on_progress
         self._stop = Event()
+        self._claims = 0
         self._tasks: dict[int, _Task] = {}
 
     def stop(self) -> None:
@@ -188,36 +193,45 @@ class Worker:
 
     def _load_models(self, connection: database.Connection) -> None:
         """Load every model now: what is wrong with one shows at the start, not at a change."""
-        for task in self._current_tasks(connection):
-            task.load()
+        for index in self._indexes(connection):
+            self._task(connection, index).load()
 
     def _round(self, connection: database.Connection, report: Report) -> bool:
         """Give every search index its turn; return whether there was anything to do."""
         busy = False
-        for task in self._current_tasks(connection):
+        for index in self._indexes(connection):
             if self._stop.is_set():
                 break
             try:
-                busy |= self._step(connection, task, report)
+                busy |= self._turn(connection, index, report)
             except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable):
                 # A migration may drop an embedding or a search index at any time.
-                if task.index in registry.read(connection):
+                if index in registry.read(connection):
                     raise
-                log.info("%s was changed by a migration.", task.index.name)
+                log.info("%s was changed by a migration.", index.name)
                 busy = True
         return busy
 
-    def _current_tasks(self, connection: database.Connection) -> Iterator[_Task]:
-        """Yield the search indexes that have a live embedding, as the registry has them now."""
+    def _indexes(self, connection: database.Connection) -> tuple[RegisteredIndex, ...]:
+        """Return the search indexes to keep up to date, as the registry has them now."""
         indexes = registry.read(connection, *self._names)
         if self._names and not any(index.live for index in indexes):
             raise ObjectMissing(
                 f"Search index {', '.join(self._names)} has no embedding to keep up to date.",
                 hint="Add one in a migration, with op.add_embedding().",
             )
-        for index in indexes:
-            if index.live:
-                yield self._task(connection, index)
+        return indexes
+
+    def _turn(
+        self, connection: database.Connection, index: RegisteredIndex, report: Report
+    ) -> bool:
+        if index.live:
+            return self._step(connection, self._task(connection, index), report)
+        # Without an embedding there are still keywords to find.
+        if not index.filled:
+            return fill_documents(connection, index)
+        refresh_statistics(connection, index)
+        return False
 
     def _task(self, connection: database.Connection, index: RegisteredIndex) -> _Task:
         known = self._tasks.get(index.id)
@@ -265,13 +279,16 @@ class Worker:
         claim = self._claim(connection, task)
         if claim is not None:
             self._process(connection, task, claim, report)
-            # Steady changes must not hold up the first fill, nor the statistics.
+            # Steady changes must not hold up the first fill, nor the statistics, nor, now and
+            # then, the rest.
             if not task.index.filled:
                 fill_documents(connection, task.index)
             refresh_statistics(connection, task.index)
-            return True
+            self._claims += 1
+            if self._claims % _CLAIMS_IN_A_ROW:
+                return True
         if not task.index.filled:
-            return fill_documents(connection, task.index)
+            return fill_documents(connection, task.index) or claim is not None
         if any(self._fill(connection, task, fill, report) for fill in task.fills):
             return True
         entered = advance(
@@ -285,7 +302,7 @@ class Worker:
         for state in entered:
             log.info("%s: %s", task.index.name, state)
         refresh_statistics(connection, task.index)
-        return bool(entered)
+        return bool(entered) or claim is not None
 
     def _claim(self, connection: database.Connection, task: _Task) -> queue.Claim | None:
         """Claim what is due; models are loaded, and known by their fingerprint, before that."""
@@ -354,7 +371,9 @@ class Worker:
         report: Report,
     ) -> bool:
         """Fill an added embedding a little further; return whether there was anything to do."""
-        step = fill.step(connection, self._batch_rows)
+        with database.advisory_lock(connection, f"pgsearch fill {fill.embedding_id}") as is_mine:
+            # Two workers at it would embed everything twice.
+            step = fill.step(connection, self._batch_rows) if is_mine else None
         if step is None:
             return False
         report.chunks += step.filled

@@ -179,6 +179,9 @@ BEGIN
 END
 $function$;
 
+-- It tells how many documents hold a word, whoever may read them: so not everyone may ask it.
+REVOKE ALL ON FUNCTION {terms}(text, integer) FROM PUBLIC;
+
 -- Answers a query; see the comments inside. Filters narrow both legs, not the result.
 CREATE FUNCTION {search}(
   query     text,

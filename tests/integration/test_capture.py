@@ -457,3 +457,16 @@ def test_a_writer_with_an_old_snapshot_and_a_worker_that_drains(articles: str, l
         Worker(articles).drain()
         assert differences(db, ARTICLE_SEARCH, {"hash_v1": HashEmbedder(64)}) == []
         assert queue(db) == []
+
+
+def test_an_after_trigger_of_the_application_has_the_last_word(db: product.Connection) -> None:
+    db.execute(
+        "CREATE FUNCTION enrich() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " UPDATE article SET body = NEW.body || ' enriched' WHERE id = NEW.id; RETURN NULL; END $$"
+    )
+    db.execute(
+        "CREATE TRIGGER aaa_enrich AFTER INSERT ON article FOR EACH ROW EXECUTE FUNCTION enrich()"
+    )
+    db.execute("INSERT INTO article (title, body) VALUES ('a', 'hello')")
+    found = db.execute("SELECT count(*) FROM article_search('enriched', mode => 'keyword')")
+    assert found.fetchone() == (1,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -361,4 +362,38 @@ def test_an_index_is_built_while_the_application_writes(stories: Stories) -> Non
     stories.drain(on_progress=write)
     assert len(written) == 1
     assert stories.states() == {"hash_v1": "active"}
+    assert stories.differences() == []
+
+
+def test_a_row_that_leaves_its_range_meanwhile_takes_no_other_along(stories: Stories) -> None:
+    """The fill waits for the row, and then finds it under a key far behind."""
+    stories.execute("ALTER TABLE story DISABLE TRIGGER USER")
+    stories.execute("INSERT INTO story (body) SELECT 'row ' || n FROM generate_series(1, 1000) n")
+    stories.execute("ALTER TABLE story ENABLE TRIGGER USER")
+    with product.connect(stories.url, autocommit=False) as application:
+        application.execute("UPDATE story SET id = 1000000 WHERE id = (SELECT min(id) FROM story)")
+        worker = threading.Thread(target=stories.drain)
+        worker.start()
+        time.sleep(0.5)
+        application.commit()
+        worker.join(timeout=30)
+    assert stories.value("SELECT count(*) FROM story_search_document") == 1000
+
+
+def test_the_first_fill_gives_way_to_the_application(stories: Stories) -> None:
+    stories.execute("ALTER TABLE story DISABLE TRIGGER USER")
+    stories.execute("INSERT INTO story (body) SELECT 'row ' || n FROM generate_series(1, 1000) n")
+    stories.execute("ALTER TABLE story ENABLE TRIGGER USER")
+    low = stories.value("SELECT min(id) FROM story")
+    with product.connect(stories.url, autocommit=False) as application:
+        application.execute("UPDATE story SET body = 'later' WHERE id = %s", [low + 5])
+        worker = threading.Thread(target=stories.drain)
+        worker.start()
+        time.sleep(0.3)
+        started = time.perf_counter()
+        application.execute("UPDATE story SET body = 'sooner' WHERE id = %s", [low + 3])
+        assert time.perf_counter() - started < 1.0
+        application.commit()
+        worker.join(timeout=30)
+    assert stories.value("SELECT count(*) FROM story_search_document") == 1000
     assert stories.differences() == []

@@ -311,6 +311,12 @@ def test_a_reader_needs_the_tables_that_hold_text(three: product.Connection) -> 
             )
         )
         three.execute(SQL("SET ROLE {}").format(reader))
+        # How many documents hold a word is not for everyone either.
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="article_search_terms"):
+            search(three, "cat")
+        three.execute("RESET ROLE")
+        three.execute(SQL("GRANT EXECUTE ON FUNCTION article_search_terms TO {}").format(reader))
+        three.execute(SQL("SET ROLE {}").format(reader))
         for mode in MODES:
             hits = search(three, "cat dog", mode=mode, tenant_id=1, vector=vector_of("cat"))
             assert {hit.id for hit in hits} == {1, 2}

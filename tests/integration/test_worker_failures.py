@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pgvector import Vector
 
-from pgsearch import Model, errors
+from pgsearch import Model, database, errors, registry
+from pgsearch.lifecycle import advance
 from pgsearch.models import Embedder
 from pgsearch.sync import Worker
 from pgsearch.testing import HashEmbedder
@@ -281,3 +282,36 @@ def test_a_worker_that_died_before_the_first_activation_is_made_good(stories: St
     stories.drain()
     stories.execute("UPDATE pgsearch.embedding SET state = 'ready', activated_at = NULL")
     assert stories.drain().entered == ["hash_v1: active"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+def test_a_vector_that_is_no_direction_is_that_texts_failure(
+    stories: Stories, value: float
+) -> None:
+    stories.insert(ONE, POISON, TWO)
+
+    class Without(Watching):
+        def embed_documents(self, texts: Sequence[str]) -> list[Vector]:
+            made = super().embed_documents(texts)
+            return [
+                Vector([value] * 64) if "poison" in text else vector
+                for text, vector in zip(texts, made, strict=True)
+            ]
+
+    report = stories.drain(Without())
+    assert (report.documents, report.failed) == (2, 1)
+    ((_, attempts, error, _, _),) = queue_rows(stories)
+    assert attempts == 1
+    assert "all zeros or not finite" in error
+
+
+def test_an_old_look_at_the_registry_takes_nothing_back(stories: Stories) -> None:
+    stories.insert(ONE)
+    with database.connect(stories.url) as connection:
+        connection.execute("UPDATE pgsearch.search_index SET filled_at = clock_timestamp()")
+        (old,) = registry.read(connection)
+        assert old.embeddings[0].state == "filling"
+        stories.drain()
+        assert advance(connection, old) == []
+        (now,) = registry.read(connection)
+    assert now.active is not None
