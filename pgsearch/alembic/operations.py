@@ -213,6 +213,9 @@ class AddEmbeddingOp(_EmbeddingOp):
     def __init__(self, index: str, embedding: Embedding, *, schema: str | None = None) -> None:
         super().__init__(index, embedding.name, schema=schema)
         self.embedding = embedding
+        self.model = embedding.model
+        self.m = embedding.m
+        self.ef_construction = embedding.ef_construction
 
     @classmethod
     def add_embedding(

@@ -18,9 +18,7 @@ from pgsearch.definition import Chunking
 def _call(context: AutogenContext, name: str, *positional: Any, **named: Any) -> str:
     """Return a call of an operation, an argument a line where there are many."""
     arguments = [_value(context, value) for value in positional]
-    arguments += [
-        f"{key}={_value(context, value)}" for key, value in named.items() if value is not None
-    ]
+    arguments += [f"{key}={_value(context, value)}" for key, value in named.items()]
     prefix = context.opts["alembic_module_prefix"] or ""
     line = f"{prefix}{name}({', '.join(arguments)})"
     if len(line) <= 92:
@@ -60,85 +58,49 @@ def _string(value: str) -> str:
     return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in value else text
 
 
+#: Of each operation: its name in a migration, and the attributes it is called with, in order and
+#: by name. What has its default is left out.
+_CALLS: dict[type[op.PgsearchOp], tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    op.InstallOp: ("pgsearch_install", (), {"version": None}),
+    op.UninstallOp: ("pgsearch_uninstall", (), {}),
+    op.CreateSearchIndexOp: (
+        "create_search_index",
+        ("name", "table"),
+        dict.fromkeys(("key", "text", "language"))
+        | {"filters": {}, "chunking": None, "schema": None},
+    ),
+    op.DropSearchIndexOp: ("drop_search_index", ("name", "table"), {"schema": None}),
+    op.AddEmbeddingOp: (
+        "add_embedding",
+        ("index", "name", "model"),
+        {"m": 16, "ef_construction": 64, "schema": None},
+    ),
+    op.DropEmbeddingOp: (
+        "drop_embedding",
+        ("index", "name"),
+        {"deactivate": False, "schema": None},
+    ),
+    op.ActivateEmbeddingOp: (
+        "activate_embedding",
+        ("index", "name"),
+        {"when_ready": False, "schema": None},
+    ),
+    op.DeactivateEmbeddingOp: ("deactivate_embedding", ("index", "name"), {"schema": None}),
+}
+
+
+def _render(context: AutogenContext, operation: op.PgsearchOp) -> str:
+    name, positional, named = _CALLS[type(operation)]
+    written = {
+        key: value
+        for key, default in named.items()
+        if (value := getattr(operation, key)) != default and value is not None
+    }
+    return _call(context, name, *(getattr(operation, key) for key in positional), **written)
+
+
 @cache
 def register() -> None:
     """Tell Alembic how to write each operation; the first call does it."""
-
-    @renderers.dispatch_for(op.InstallOp)
-    def _install(context: AutogenContext, operation: op.InstallOp) -> str:
-        return _call(context, "pgsearch_install", version=operation.version)
-
-    @renderers.dispatch_for(op.UninstallOp)
-    def _uninstall(context: AutogenContext, operation: op.UninstallOp) -> str:  # noqa: ARG001
-        return _call(context, "pgsearch_uninstall")
-
-    @renderers.dispatch_for(op.CreateSearchIndexOp)
-    def _create(context: AutogenContext, operation: op.CreateSearchIndexOp) -> str:
-        return _call(
-            context,
-            "create_search_index",
-            operation.name,
-            operation.table,
-            key=operation.key,
-            text=operation.text,
-            language=operation.language,
-            filters=operation.filters or None,
-            chunking=operation.chunking,
-            schema=operation.schema,
-        )
-
-    @renderers.dispatch_for(op.DropSearchIndexOp)
-    def _drop(context: AutogenContext, operation: op.DropSearchIndexOp) -> str:
-        return _call(
-            context,
-            "drop_search_index",
-            operation.name,
-            operation.table,
-            schema=operation.schema,
-        )
-
-    @renderers.dispatch_for(op.AddEmbeddingOp)
-    def _add(context: AutogenContext, operation: op.AddEmbeddingOp) -> str:
-        embedding = operation.embedding
-        return _call(
-            context,
-            "add_embedding",
-            operation.index,
-            embedding.name,
-            embedding.model,
-            m=embedding.m if embedding.m != 16 else None,
-            ef_construction=embedding.ef_construction if embedding.ef_construction != 64 else None,
-            schema=operation.schema,
-        )
-
-    @renderers.dispatch_for(op.DropEmbeddingOp)
-    def _drop_embedding(context: AutogenContext, operation: op.DropEmbeddingOp) -> str:
-        return _call(
-            context,
-            "drop_embedding",
-            operation.index,
-            operation.name,
-            deactivate=True if operation.deactivate else None,
-            schema=operation.schema,
-        )
-
-    @renderers.dispatch_for(op.ActivateEmbeddingOp)
-    def _activate(context: AutogenContext, operation: op.ActivateEmbeddingOp) -> str:
-        return _call(
-            context,
-            "activate_embedding",
-            operation.index,
-            operation.name,
-            when_ready=True if operation.when_ready else None,
-            schema=operation.schema,
-        )
-
-    @renderers.dispatch_for(op.DeactivateEmbeddingOp)
-    def _deactivate(context: AutogenContext, operation: op.DeactivateEmbeddingOp) -> str:
-        return _call(
-            context,
-            "deactivate_embedding",
-            operation.index,
-            operation.name,
-            schema=operation.schema,
-        )
+    for operation in _CALLS:
+        renderers.dispatch_for(operation)(_render)
