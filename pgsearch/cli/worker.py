@@ -27,15 +27,11 @@ def command(url: str | None, indexes: tuple[str, ...], poll: float, batch: int) 
     Any number of workers may run at once. A stopped worker finishes the batch that it is at.
     Without an INDEX, all search indexes are kept up to date.
     """
-    from pgsearch import database, registry
     from pgsearch.cli.sync import summary
     from pgsearch.sync import Worker
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    uri = console.use_database(url)
-    with database.connect(uri) as connection:
-        registry.require_installed(connection)
-    worker = Worker(uri, indexes=indexes, batch_rows=batch, on_progress=_log)
+    worker = Worker(console.use_database(url), indexes=indexes, batch_rows=batch, on_progress=_log)
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         logging.info("Stopping after this batch (%s).", signal.Signals(number).name)
@@ -43,7 +39,6 @@ def command(url: str | None, indexes: tuple[str, ...], poll: float, batch: int) 
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    logging.info("Waiting for changes.")
     logging.info("Stopped: %s", summary(worker.run(poll_s=poll)))
 
 
