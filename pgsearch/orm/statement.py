@@ -91,8 +91,6 @@ def _compile(element: SearchStatement, compiler: SQLCompiler, **options: Any) ->
     # What SQLAlchemy has compiled must not be touched again, so it takes its place at the end.
     places = {f"\x00{position}\x00": clause for position, clause in enumerate(clauses)}
     text = _render(element, *(SQL(place) for place in places))
-    if compiler.dialect.paramstyle in ("format", "pyformat"):
-        text = text.replace("%", "%%")
     for place, clause in places.items():
         text = text.replace(place, clause)
     return f"({text})"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pgsearch.search.select import Hit, search
+from pgsearch.orm.select import Hit, search
 
 __all__ = ["Hit", "search"]
