@@ -48,7 +48,6 @@ def _fill_range(connection: Connection, index: RegisteredIndex) -> bool:
         ).fetchone()
         if position is None:
             return False
-        # Keys stay text here: read as numbers of Python, long ones would lose their last digits.
         row = connection.execute(
             SQL("SELECT last::text FROM {}(%s::jsonb, %s)").format(function),
             [position[0], DOCUMENTS_PER_RANGE],
@@ -90,9 +89,12 @@ class EmbeddingFill:
         """
         statements, embedding = self._statements, self._embedding
         parameters = {"rows": rows} | dict(self._position or {})
-        found = connection.execute(
-            statements.unfilled(embedding.column, resumed=self._position is not None), parameters
-        ).fetchall()
+        unfilled = statements.unfilled(embedding.column, resumed=self._position is not None)
+        with connection.transaction():
+            # Before the new column is analysed, the planner expects nearly nothing to be found,
+            # and would read all chunks at each step.
+            connection.execute("SET LOCAL enable_seqscan = off")
+            found = connection.execute(unfilled, parameters).fetchall()
         if not found:
             self._position = None
             return None

@@ -20,9 +20,11 @@ from pgvector import Vector
 from psycopg.sql import SQL
 
 from pgsearch.database import Connection
+from pgsearch.definition import IndexDefinition
 from pgsearch.sync.statements import Statements
 
-Key: TypeAlias = tuple[Any, ...]
+#: A key as PostgreSQL writes it, one text per column; see `Statements`.
+Key: TypeAlias = tuple[str, ...]
 
 
 class StoredChunk(NamedTuple):
@@ -117,19 +119,19 @@ def _read(
     embeddings: tuple[str, ...],
     asked: Mapping[Key, Sequence[int]],
 ) -> tuple[Claimed, ...]:
-    width = len(statements.definition.key)
-    texts = connection.execute(statements.read, key_arrays(asked)).fetchall()
-    stored = _stored_chunks(connection, statements, embeddings, asked)
+    keys = list(asked)
+    rows = connection.execute(statements.read, key_arrays(keys)).fetchall()
+    stored = _stored_chunks(connection, statements, embeddings, keys)
     return tuple(
         Claimed(
-            key=row[:width],
-            queue_ids=tuple(asked[row[:width]]),
-            generation=row[width],
-            present=row[width + 1],
-            texts=row[width + 2 :],
-            chunks=stored.get(row[:width], {}),
+            key=(key := keys[place - 1]),
+            queue_ids=tuple(asked[key]),
+            generation=generation,
+            present=present,
+            texts=tuple(texts),
+            chunks=stored.get(key, {}),
         )
-        for row in texts
+        for place, generation, present, *texts in rows
     )
 
 
@@ -137,13 +139,12 @@ def _stored_chunks(
     connection: Connection,
     statements: Statements,
     embeddings: tuple[str, ...],
-    keys: Iterable[Key],
+    keys: Sequence[Key],
 ) -> dict[Key, dict[int, StoredChunk]]:
-    width = len(statements.definition.key)
     stored: dict[Key, dict[int, StoredChunk]] = {}
-    for row in connection.execute(statements.chunks(embeddings), key_arrays(keys)):
-        ordinal, content_hash, missing = row[width:]
-        chunks = stored.setdefault(row[:width], {})
+    rows = connection.execute(statements.chunks(embeddings), key_arrays(keys))
+    for place, ordinal, content_hash, missing in rows:
+        chunks = stored.setdefault(keys[place - 1], {})
         chunks[ordinal] = StoredChunk(content_hash, tuple(missing))
     return stored
 
@@ -201,15 +202,11 @@ def lock(
     Every write shares the lock of the search index; one that may touch the chunks of any key
     has it for itself.
     """
-    index = f"{statements.definition.schema}.{statements.definition.name}"
+    number = lock_number(statements.definition)
     shared = "" if whole_index else "_shared"
-    connection.execute(
-        SQL("SELECT pg_advisory_xact_lock{}(%s)").format(SQL(shared)), [lock_number(index, ())]
-    )
-    connection.execute(
-        "SELECT pg_advisory_xact_lock(lock) FROM unnest(%s::bigint[]) AS lock",
-        [sorted({lock_number(index, key) for key in keys})],
-    )
+    connection.execute(SQL("SELECT pg_advisory_xact_lock{}(%s)").format(SQL(shared)), [number])
+    if arrays := key_arrays(keys):
+        connection.execute(statements.lock_keys, arrays | {"seed": number})
 
 
 def _generations(
@@ -218,7 +215,7 @@ def _generations(
     if not keys:
         return {}
     rows = connection.execute(statements.generations, key_arrays(keys))
-    return {row[:-1]: row[-1] for row in rows}
+    return {keys[place - 1]: generation for place, generation in rows}
 
 
 def _put(
@@ -292,17 +289,18 @@ def release(connection: Connection, statements: Statements, claimed: Claim) -> N
     connection.execute(statements.release, {"ids": claimed.queue_ids})
 
 
-def key_arrays(keys: Iterable[Key]) -> dict[str, list[Any]]:
-    """Return keys as one array per key column."""
-    return {f"key_{n}": list(values) for n, values in enumerate(zip(*keys, strict=True))}
+def key_arrays(keys: Iterable[Key]) -> dict[str, Any]:
+    """Return keys as one array of text per key column; nothing where there is no key."""
+    return {f"key_{n}": list(texts) for n, texts in enumerate(zip(*keys, strict=True))}
 
 
 def key_values(key: Key) -> dict[str, Any]:
-    """Return a key as one value per key column."""
-    return {f"key_{n}": value for n, value in enumerate(key)}
+    """Return a key as one text per key column."""
+    return {f"key_{n}": text for n, text in enumerate(key)}
 
 
-def lock_number(index: str, key: Key) -> int:
-    """Return the number of the advisory lock that workers take for a key; () is the whole index."""
-    digest = hashlib.blake2b(repr((index, key)).encode(), digest_size=8).digest()
+def lock_number(definition: IndexDefinition) -> int:
+    """Return the number of the advisory lock of a search index, and the seed of its keys'."""
+    name = f"{definition.schema}.{definition.name}"
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import LiteralString
 
+from psycopg import errors
 from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
 
 from pgsearch import resources
+from pgsearch.database import Connection
 from pgsearch.definition import IndexDefinition
 from pgsearch.schema.templates import columns, definition_holes, key_names, sql_type
 
@@ -16,22 +19,30 @@ from pgsearch.schema.templates import columns, definition_holes, key_names, sql_
 class Statements:
     """SQL for one search index; parameters are named, keys are `key_0`, `key_1`, …
 
-    Statements about many keys take one array per key column, those about one key a value each.
+    Keys are text here, as PostgreSQL writes and reads it, and never values of Python: that would
+    be another type, with fewer values, or none at all. Statements about many keys take one array
+    of text per key column and answer with a key's place in it, from 1; those about one key take a
+    text per column. It is the text that is cast, so that indexes on keys are used.
+
+    Args:
+        definition: The search index.
+        is_hashable: Whether all types of the key have a hash function; see `is_hashable`.
     """
 
     definition: IndexDefinition
+    is_hashable: bool = True
 
     @cached_property
     def _holes(self) -> dict[str, Composable]:
         key = key_names(self.definition)
         holes = definition_holes(self.definition)
-        holes |= {f"{alias}_key": columns(key, alias) for alias in ("queue", "wanted")}
+        holes |= {f"{alias}_key": columns(key, alias) for alias in ("queue", "wanted", "leased")}
         arrays = [
-            SQL("{}::{}[]").format(Placeholder(f"key_{position}"), sql_type(column.type))
+            SQL("{}::text[]::{}[]").format(Placeholder(f"key_{position}"), sql_type(column.type))
             for position, column in enumerate(self.definition.key)
         ]
         values = [
-            SQL("{}::{}").format(Placeholder(f"key_{position}"), sql_type(column.type))
+            SQL("{}::text::{}").format(Placeholder(f"key_{position}"), sql_type(column.type))
             for position, column in enumerate(self.definition.key)
         ]
         texts = [
@@ -41,6 +52,8 @@ class Statements:
         return holes | {
             "key_arrays": SQL(", ").join(arrays),
             "key_values": SQL(", ").join(values),
+            "leased_key_texts": _each("first_value(leased.{}::text) OVER same", key),
+            "chunk_key_texts": _each("chunk.{}::text", key),
             "source_texts": SQL(", ").join(texts),
         }
 
@@ -59,13 +72,22 @@ class Statements:
 
     @cached_property
     def read(self) -> Composed:
-        """Read keys' texts: → key, generation, present, texts."""
+        """Read keys' texts: → place, generation, present, texts."""
         return self._compose("read")
 
     @cached_property
     def generations(self) -> Composed:
-        """Read keys' generations: → key, generation."""
+        """Read keys' generations: → place, generation."""
         return self._compose("generations")
+
+    @cached_property
+    def lock_keys(self) -> Composed:
+        """Take the workers' locks of keys until the transaction ends: `seed`."""
+        hashed = SQL("hash_record_extended(ROW({}), {})")
+        if not self.is_hashable:
+            hashed = SQL("hashtextextended(ROW({})::text, {})")
+        number = hashed.format(self._holes["wanted_key"], Placeholder("seed"))
+        return self._compose("lock_keys", number=number)
 
     @cached_property
     def keep_chunks(self) -> Composed:
@@ -123,7 +145,7 @@ class Statements:
         return self._compose("release")
 
     def chunks(self, embeddings: tuple[str, ...]) -> Composed:
-        """Read keys' chunks: → key, ordinal, hash, for each embedding column if it is missing."""
+        """Read keys' chunks: → place, ordinal, hash, for each embedding column if it is missing."""
         missing = [SQL("chunk.{} IS NULL").format(Identifier(column)) for column in embeddings]
         return self._compose("chunks", missing=SQL(", ").join(missing))
 
@@ -164,3 +186,23 @@ class Statements:
     def fill_chunk(self, embedding: str) -> Composed:
         """Add a vector to a chunk: key, `ordinal`, `content_hash`, `vector`."""
         return self._compose("fill_chunk", column=Identifier(embedding))
+
+
+def _each(template: LiteralString, names: tuple[str, ...]) -> Composed:
+    """Return the same expression of each of some columns."""
+    return SQL(", ").join(SQL(template).format(Identifier(name)) for name in names)
+
+
+def is_hashable(connection: Connection, definition: IndexDefinition) -> bool:
+    """Return whether all types of a key have a hash function; most have, `money` has not.
+
+    Keys that are equal have the same hash, also where their texts differ.
+    """
+    types = [SQL("NULL::{}").format(sql_type(column.type)) for column in definition.key]
+    try:
+        connection.execute(
+            SQL("SELECT hash_record_extended(ROW({}), 0)").format(SQL(", ").join(types))
+        )
+    except errors.UndefinedFunction:
+        return False
+    return True

@@ -24,7 +24,7 @@ from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 from pgsearch.sync import queue
 from pgsearch.sync.embed import LoadedEmbedding, check_dimensions, prepare
 from pgsearch.sync.fill import EmbeddingFill, fill_documents
-from pgsearch.sync.statements import Statements
+from pgsearch.sync.statements import Statements, is_hashable
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +237,8 @@ class Worker:
         known = self._tasks.get(index.id)
         if known is not None and known.index == index:
             return known
-        statements = Statements(index.definition)
+        definition = index.definition
+        statements = Statements(definition, is_hashable=is_hashable(connection, definition))
         embeddings = tuple(
             LoadedEmbedding(embedding, partial(self._verified, connection, embedding))
             for embedding in index.live
@@ -349,7 +350,8 @@ class Worker:
                 queue.release(connection, statements, claim)
             raise
         for document, error in prepared.failures.items():
-            log.warning("%s: row %s failed: %s", task.index.name, document.key, error)
+            key = ", ".join(document.key)
+            log.warning("%s: row %s failed: %s", task.index.name, key, error)
         if parked:
             log.error("%s: %s parked; see `pgsearch status`.", task.index.name, parked)
         report.documents += len(written)

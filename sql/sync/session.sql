@@ -1,4 +1,5 @@
--- What a worker's session needs, whatever its role or database has set.
+-- What a worker's session needs, whatever its role or database has set. Keys travel as text: they
+-- must be written the same way always, and read back as what they were.
 SELECT set_config(name, value, false)
 FROM (VALUES
   ('statement_timeout', '0'),
@@ -9,5 +10,6 @@ FROM (VALUES
   ('standard_conforming_strings', 'on'),
   ('extra_float_digits', '1'),
   ('DateStyle', 'ISO'),
-  ('IntervalStyle', 'postgres')
+  ('IntervalStyle', 'postgres'),
+  ('TimeZone', 'UTC')
 ) AS setting (name, value)

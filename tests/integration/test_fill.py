@@ -22,6 +22,7 @@ from tests.plugins.worker import (
     Watching,
     create_search_index,
     differences,
+    url_of,
 )
 
 ONE, TWO, THREE, FOUR = SENTENCES
@@ -65,7 +66,7 @@ def test_the_rows_of_an_existing_table_are_filled_in_ranges(
         text=(TextColumn("body", "A"),),
     )
     create_search_index(installed, definition)
-    report = Worker(product_url(installed)).drain()
+    report = Worker(url_of(installed)).drain()
     assert (report.documents, report.chunks, report.embedded) == (24, 24, 24)
     assert report.entered == ["hash_v1: ready", "hash_v1: active"]
     # Four transactions wrote the documents, of seven rows or what was left.
@@ -73,12 +74,6 @@ def test_the_rows_of_an_existing_table_are_filled_in_ranges(
         "SELECT count(*) FROM leaf_search_document GROUP BY xmin::text ORDER BY 1"
     ).fetchall() == [(3,), (7,), (7,), (7,)]
     assert differences(installed, definition, {"hash_v1": HASH_V1}) == []
-
-
-def product_url(connection: product.Connection) -> str:
-    """Return the URL of a connection's database."""
-    info = connection.info
-    return f"postgresql://{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
 
 
 @pytest.fixture

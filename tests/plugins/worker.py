@@ -184,37 +184,35 @@ def differences(
     texts = [column.name for column in definition.text]
     columns = [names.embedding_column(name) for name in embeddings]
 
-    def rows(table: str, *wanted: str) -> dict[Any, tuple[Any, ...]]:
+    def rows(table: str, *wanted: str) -> list[tuple[Any, ...]]:
+        # Keys as text, for Python has no value for each that PostgreSQL has.
+        columns = [SQL("{}::text").format(Identifier(name)) for name in key]
         statement = SQL("SELECT {} FROM {}.{}").format(
-            SQL(", ").join(map(Identifier, wanted)),
+            SQL(", ").join([*columns, *map(Identifier, wanted)]),
             Identifier(definition.schema),
             Identifier(table),
         )
-        return {row[: len(key)]: row for row in connection.execute(statement)}
+        return [(row[: len(key)], *row[len(key) :]) for row in connection.execute(statement)]
 
-    documents = rows(names.document, *key, "generation")
+    documents = dict(rows(names.document, "generation"))
     expected: dict[tuple[Any, ...], str] = {}
-    for row_key, row in rows(definition.table, *key, *texts).items():
-        by_name = dict(zip(texts, row[len(key) :], strict=True))
+    for row_key, *row in rows(definition.table, *texts):
+        by_name = dict(zip(texts, row, strict=True))
         heading = by_name.get(definition.chunking.heading or "")
         body = "\n\n".join(by_name[name] for name in definition.body_columns if by_name[name])
         cut = split(body, heading, definition.chunking, next(iter(embeddings.values())))
         expected |= {(row_key, ordinal): content for ordinal, content in enumerate(cut)}
         if row_key not in documents:
             expected[row_key, -1] = "a document"
-    statement = SQL("SELECT {} FROM {}.{}").format(
-        SQL(", ").join(map(Identifier, [*key, "ordinal", "generation", "content", *columns])),
-        Identifier(definition.schema),
-        Identifier(names.chunk),
-    )
     found: list[str] = []
-    for row in connection.execute(statement):
-        row_key, (ordinal, generation, content, *vectors) = row[: len(key)], row[len(key) :]
+    for row_key, ordinal, generation, content, *vectors in rows(
+        names.chunk, "ordinal", "generation", "content", *columns
+    ):
         wanted = expected.pop((row_key, ordinal), None)
         where = f"{row_key} chunk {ordinal}"
         if content != wanted:
             found.append(f"{where}: {content!r} should be {wanted!r}")
-        if (row_key in documents) and documents[row_key][-1] != generation:
+        if documents.get(row_key, generation) != generation:
             found.append(f"{where}: its generation is not the document's")
         for name, vector in zip(embeddings, vectors, strict=True):
             if vector != embeddings[name].embed_documents([content])[0]:
@@ -229,6 +227,12 @@ def create_search_index(connection: product.Connection, definition: IndexDefinit
     added = embedding_ddl.add_embedding(definition.schema, definition.name, declared)
     for statement in [*created, *added]:
         connection.execute(statement.encode())
+
+
+def url_of(connection: product.Connection) -> str:
+    """Return the URL of a connection's database."""
+    info = connection.info
+    return f"postgresql://{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
 
 
 @pytest.fixture(scope="session")
