@@ -8,7 +8,7 @@ application and, in Alembic's offline mode, without a database.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -27,10 +27,65 @@ class TypedColumn(NamedTuple):
 
 
 class TextColumn(NamedTuple):
-    """A text column of the source table and its tsvector weight, A to D."""
+    """A text of the source table and its tsvector weight, A to D.
+
+    Without `sql` it is the column of that name; with it, an SQL expression over `columns`.
+    """
 
     name: str
     weight: str
+    sql: str | None = None
+    columns: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The columns that it is made of."""
+        return (self.name,) if self.sql is None else self.columns
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An SQL expression over the columns of one row, to be indexed like a text column.
+
+    Where it fails on a row, that text is absent and the server's log has a warning: the
+    application's write does not fail.
+
+    Args:
+        sql: The expression, as in "payload ->> 'summary'"; its value is read as text.
+        weight: Its tsvector weight, A to D.
+        columns: The columns that it reads. Found by their names in `sql` where the table is
+            known; Alembic's offline mode needs them.
+    """
+
+    sql: str
+    weight: str
+    columns: Sequence[str] = ()
+
+    def text_column(self, name: str, known: Iterable[str] | None) -> TextColumn:
+        """Return the expression under its name, with the columns that it reads.
+
+        Args:
+            name: What it is called in the search index.
+            known: The columns of the table; None where they cannot be read.
+
+        Raises:
+            DeclarationError: It reads no column of the table.
+        """
+        columns = tuple(self.columns)
+        if not columns and known is not None:
+            columns = tuple(column for column in known if _names(self.sql, column))
+        if not columns:
+            raise DeclarationError(
+                f"The expression {name!r} ({self.sql}) names no column of the table.",
+                hint="Write those that it reads: "
+                f"Expression({self.sql!r}, weight={self.weight!r}, columns=[…]).",
+            )
+        return TextColumn(name, self.weight, self.sql, columns)
+
+
+def _names(sql: str, column: str) -> bool:
+    """Return whether an expression may read a column: too often does no harm, too seldom would."""
+    return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", sql, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True)
@@ -74,6 +129,7 @@ class IndexDefinition:
         key: Its primary key, in order, with SQL types.
         text: Its text columns with their weights, in the order they are read.
         language: Text search configuration.
+        language_column: A column that names a row's own configuration.
         filters: Columns that the search function takes as named parameters.
         chunking: How text is cut into passages.
     """
@@ -86,12 +142,15 @@ class IndexDefinition:
     language: str = "english"
     filters: tuple[TypedColumn, ...] = ()
     chunking: Chunking = field(default_factory=Chunking)
+    language_column: str | None = None
 
     def __post_init__(self) -> None:
         self.names.check()
         names.check(self.schema, "schema")
         names.check(self.table, "table")
         names.check(self.language, "language")
+        if self.language_column is not None:
+            names.check(self.language_column, "language column")
         self._check_key()
         self._check_text()
         self._check_filters()
@@ -110,6 +169,12 @@ class IndexDefinition:
                     "column that pgsearch itself uses.",
                     hint=f"Rename the key column, for instance to '{self.table}_{column.name}'.",
                 )
+            if column.type.endswith("]"):
+                raise DeclarationError(
+                    f"Search index {self.name!r}: key column {column.name!r} is an array "
+                    f"({column.type}), by which rows cannot be followed.",
+                    hint="Give the table a key of plain values.",
+                )
 
     def _check_text(self) -> None:
         if not self.text:
@@ -119,6 +184,8 @@ class IndexDefinition:
             )
         for column in self.text:
             names.check(column.name, "text column")
+            for read in column.columns:
+                names.check(read, "column of an expression")
             if column.weight not in WEIGHTS:
                 raise DeclarationError(
                     f"Search index {self.name!r}: text column {column.name!r} has the weight "
@@ -155,18 +222,35 @@ class IndexDefinition:
         return names.IndexNames(self.name)
 
     @property
+    def read_columns(self) -> tuple[str, ...]:
+        """The columns besides the key on which a document depends."""
+        language = () if self.language_column is None else (self.language_column,)
+        texts = (column for text in self.text for column in text.read)
+        return tuple(dict.fromkeys((*texts, *language)))
+
+    @property
+    def expressions(self) -> tuple[TextColumn, ...]:
+        """The texts that are SQL expressions."""
+        return tuple(column for column in self.text if column.sql is not None)
+
+    @property
     def body_columns(self) -> tuple[str, ...]:
         """The text columns that are cut into chunks: all but the heading."""
         return tuple(c.name for c in self.text if c.name != self.chunking.heading)
 
     def to_json(self) -> dict[str, Any]:
         """Return the definition as the registry keeps it."""
-        return {
+        # Without what is not used, so that it equals what earlier versions wrote.
+        language = {} if self.language_column is None else {"language_column": self.language_column}
+        return language | {
             "name": self.name,
             "schema": self.schema,
             "table": self.table,
             "key": [list(column) for column in self.key],
-            "text": [list(column) for column in self.text],
+            "text": [
+                [t.name, t.weight] if t.sql is None else [t.name, t.weight, t.sql, [*t.columns]]
+                for t in self.text
+            ],
             "language": self.language,
             "filters": [list(column) for column in self.filters],
             "chunking": asdict(self.chunking),
@@ -180,10 +264,14 @@ class IndexDefinition:
             schema=value["schema"],
             table=value["table"],
             key=tuple(TypedColumn(*column) for column in value["key"]),
-            text=tuple(TextColumn(*column) for column in value["text"]),
+            text=tuple(
+                TextColumn(name, weight, *(sql and (sql[0], tuple(sql[1]))))
+                for name, weight, *sql in value["text"]
+            ),
             language=value["language"],
             filters=tuple(TypedColumn(*column) for column in value["filters"]),
             chunking=Chunking(**value["chunking"]),
+            language_column=value.get("language_column"),
         )
 
 

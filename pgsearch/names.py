@@ -17,14 +17,16 @@ MAX_BYTES = 63
 RESERVED_COLUMNS = frozenset(
     {
         "attempts", "bound", "claimed_by", "content", "content_hash", "distance", "enqueued_at",
-        "failed_at", "generation", "keyword_rank", "keyword_score", "last_error", "leased_until",
-        "length", "not_before", "ordinal", "passage", "queue_id", "score", "similarity", "stale",
-        "truncated", "tsv", "vector_rank",
+        "failed_at", "generation", "keyword_rank", "keyword_score", "last_error",
+        "leased_until", "length", "not_before", "ordinal", "passage", "queue_id", "score",
+        "similarity", "stale", "texts", "truncated", "tsconfig", "tsv", "vector_rank",
     }
 )  # fmt: skip
 
 #: Parameters of every search function, and PL/pgSQL's `found`; a filter must not be called so.
-RESERVED_PARAMETERS = frozenset({"query", "vector", "k", "mode", "embedding", "found"})
+RESERVED_PARAMETERS = frozenset(
+    {"query", "vector", "k", "mode", "embedding", "found", "query_language"}
+)
 
 #: What a name cannot bring into a function's body or a driver's query, however it is quoted.
 _UNUSABLE = re.compile(r"[\x01-\x1f\x7f%]|\$\w*\$")
@@ -100,9 +102,49 @@ class IndexNames:
         return f"{self.index}_hit"
 
     @property
+    def row(self) -> str:
+        """Composite type: what is read of one source row: key, texts, configuration."""
+        return f"{self.index}_row"
+
+    @property
+    def source(self) -> str:
+        """View: the source table as the search index reads it: key, texts, configuration."""
+        return f"{self.index}_source"
+
+    @property
+    def filter(self) -> str:
+        """View: key and filter columns of the source table."""
+        return f"{self.index}_filter"
+
+    @property
+    def read(self) -> str:
+        """Function: reads one source row."""
+        return f"{self.index}_read"
+
+    @property
+    def expression(self) -> str:
+        """Function: the declared expressions of one source row, by number."""
+        return f"{self.index}_expression"
+
+    @property
+    def evaluate(self) -> str:
+        """Function: one declared expression, or NULL where it fails."""
+        return f"{self.index}_evaluate"
+
+    @property
+    def watch(self) -> str:
+        """Function: takes notice of partitions that came and went."""
+        return f"{self.index}_watch_partitions"
+
+    @property
     def search(self) -> str:
         """Function: answers a query."""
         return self.index
+
+    @property
+    def replaced(self) -> str:
+        """Function: the search function before its parameters changed, for a moment."""
+        return f"{self.index}_replaced"
 
     @property
     def terms(self) -> str:
@@ -170,3 +212,7 @@ class IndexNames:
     def hnsw_index(self, embedding: str) -> str:
         """HNSW index over one embedding column."""
         return check(f"{self.index}_{check_embedding_name(embedding)}_hnsw", "HNSW index")
+
+    def new_hnsw_index(self, embedding: str) -> str:
+        """HNSW index that is being built to take the other one's place."""
+        return check(f"{self.index}_{check_embedding_name(embedding)}_new", "HNSW index")

@@ -19,6 +19,7 @@ from alembic.operations.ops import DropTableOp, ModifyTableOps, UpgradeOps
 from alembic.util import CommandError, PriorityDispatchResult
 
 from pgsearch import resources
+from pgsearch.alembic import embeddings as embedding_op
 from pgsearch.alembic import operations as op
 from pgsearch.declare import Embedding, Model, SearchIndex, declared_on
 from pgsearch.definition import IndexDefinition, TypedColumn
@@ -189,17 +190,11 @@ def _created(
 ) -> list[MigrateOperation]:
     """Return what creates a search index with its embeddings."""
     schema = _schema_argument(definition, default_schema)
-    create = op.CreateSearchIndexOp(
-        definition.name,
-        definition.table,
-        text=dict(definition.text),
-        key=dict(definition.key),
-        language=definition.language,
-        filters=dict(definition.filters),
-        chunking=definition.chunking,
-        schema=schema,
-    )
-    return [create, *(op.AddEmbeddingOp(definition.name, e, schema=schema) for e in embeddings)]
+    create = op.CreateSearchIndexOp.of(definition, schema)
+    return [
+        create,
+        *(embedding_op.AddEmbeddingOp(definition.name, e, schema=schema) for e in embeddings),
+    ]
 
 
 def _dropped(index: _Registered, default_schema: str) -> list[MigrateOperation]:
@@ -224,7 +219,7 @@ def _changed(
     for name, embedding in declared.items():
         known = registered.embeddings.get(name)
         if known is None:
-            yield op.AddEmbeddingOp(definition.name, embedding, schema=schema)
+            yield embedding_op.AddEmbeddingOp(definition.name, embedding, schema=schema)
         elif known != embedding:
             raise CommandError(
                 f"Embedding {name!r} of search index {definition.name!r} is declared with "
@@ -234,7 +229,9 @@ def _changed(
     yield from _activated(index, registered, schema)
     for name, known in registered.embeddings.items():
         if name not in declared:
-            yield op.DropEmbeddingOp(definition.name, name, schema=schema, embedding=known)
+            yield embedding_op.DropEmbeddingOp(
+                definition.name, name, schema=schema, embedding=known
+            )
 
 
 def _activated(
@@ -248,7 +245,9 @@ def _activated(
     must = index.active is not None or active not in {e.name for e in index.embeddings}
     if registered.states.get(wanted.name) == "ready":
         if must:
-            yield op.ActivateEmbeddingOp(index.name, wanted.name, schema=schema, before=active)
+            yield embedding_op.ActivateEmbeddingOp(
+                index.name, wanted.name, schema=schema, before=active
+            )
         return
     if active not in {e.name for e in index.embeddings}:
         raise CommandError(

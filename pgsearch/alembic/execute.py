@@ -7,27 +7,96 @@ read must be written in the migration, and a table without a schema is taken to 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from alembic.operations import Operations
+from psycopg.sql import Identifier
 
 from pgsearch import resources
-from pgsearch.definition import TypedColumn
+from pgsearch.definition import Expression, TextColumn, TypedColumn
 from pgsearch.errors import DeclarationError, NotInstalled, ObjectMissing
+from pgsearch.schema.install import VERSION
+from pgsearch.schema.steps import Kind, LockPatience, Step, in_one_transaction, written
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext
 
 
-def run(operations: Operations, statements: Iterable[str]) -> None:
-    """Execute statements one by one, or print them in offline mode."""
+def run(operations: Operations, steps: Iterable[Step], *, uses: str | None = None) -> None:
+    """Run steps, or print them in offline mode.
+
+    A step that locks what others use, or that no transaction can hold, is run outside the
+    migration's transaction, which is committed before and begun anew after. Where nobody can be
+    waiting, all of it runs in the transaction: when the table was made in the same one, and when
+    the migration runs in an outer transaction, as in a test that rolls it back.
+
+    Args:
+        operations: Given by Alembic.
+        steps: What to do, in order.
+        uses: The relation that the steps lock, as PostgreSQL quotes it.
+    """
+    context = operations.get_context()
+    patience = _patience(context)
+    in_place = not context.as_sql and (
+        _is_in_outer_transaction(context) or _was_made_here(operations, uses)
+    )
+    for is_plain, group in groupby(steps, key=lambda step: step.kind is Kind.PLAIN):
+        if in_place:
+            for step in group:
+                _execute(operations, in_one_transaction(step))
+            continue
+        with nullcontext() if is_plain else context.autocommit_block():
+            for step in group:
+                _execute(operations, written(step, patience))
+
+
+def _execute(operations: Operations, statements: Iterable[str]) -> None:
     context = operations.get_context()
     for statement in statements:
         if context.as_sql:
-            context.impl.static_output(f"{statement};\n")
+            context.impl.static_output(f"{statement.removesuffix(';')};\n")
         else:
             bind = operations.get_bind()
             # The driver would read a single % as the start of a parameter.
             doubled = bind.dialect.paramstyle in ("format", "pyformat")
             bind.exec_driver_sql(statement.replace("%", "%%") if doubled else statement)
+
+
+def _patience(context: MigrationContext) -> LockPatience:
+    """Return what env.py has given to `context.configure(…)`, or the defaults."""
+    options = {
+        name: context.opts[f"pgsearch_lock_{name}"]
+        for name in ("timeout_ms", "attempts")
+        if f"pgsearch_lock_{name}" in context.opts
+    }
+    return LockPatience(**options)
+
+
+def _is_in_outer_transaction(context: MigrationContext) -> bool:
+    """Return whether somebody else has begun the transaction, who alone may end it."""
+    connection = context.connection
+    assert connection is not None
+    return connection.in_transaction() and context._transaction is None
+
+
+def _was_made_here(operations: Operations, relation: str | None) -> bool:
+    """Return whether a relation was created, or locked against everyone, in this transaction."""
+    if relation is None:
+        return False
+    query = sa.text(
+        "SELECT xmin = pg_current_xact_id_if_assigned()::xid"
+        " FROM pg_catalog.pg_class WHERE oid = to_regclass(:relation)"
+    )
+    return bool(operations.get_bind().scalar(query, {"relation": relation}))
+
+
+def quoted(schema: str, name: str) -> str:
+    """Return a qualified name as PostgreSQL reads it."""
+    return Identifier(schema, name).as_string(None)
 
 
 @dataclass(frozen=True)
@@ -62,6 +131,25 @@ class Source:
         self.require(wanted)
         return tuple(TypedColumn(name, (self.columns or {})[name]) for name in wanted)
 
+    def texts(self, wanted: Mapping[str, str | Expression]) -> tuple[TextColumn, ...]:
+        """Return texts with their weights, and with the columns that expressions read."""
+        texts = tuple(
+            TextColumn(name, text)
+            if isinstance(text, str)
+            else text.text_column(name, self.columns)
+            for name, text in wanted.items()
+        )
+        self.require(column for text in texts for column in text.read)
+        for text in texts:
+            type_ = (self.columns or {}).get(text.name, "") if text.sql is None else ""
+            if type_ in ("json", "jsonb") or type_.endswith("[]"):
+                raise DeclarationError(
+                    f"Column {text.name!r} of {self.schema}.{self.table} is no text but {type_}.",
+                    hint=f"Say how to read it, as in {{{text.name!r}: "
+                    f"Expression({text_of(text.name, type_)!r}, weight={text.weight!r})}}.",
+                )
+        return texts
+
     def key(self, written: Mapping[str, str] | None) -> tuple[TypedColumn, ...]:
         """Return the primary key, as written or as the database has it."""
         if written is not None:
@@ -73,6 +161,14 @@ class Source:
                 hint='Write it out, as in key={"id": "bigint"}.',
             )
         return self.typed(self.primary_key)
+
+
+def text_of(column: str, type_: str) -> str:
+    """Return an SQL expression that reads a column of JSON, or an array, as text."""
+    quoted = Identifier(column).as_string(None)
+    if type_.endswith("]"):
+        return f"array_to_string({quoted}, ' ')"
+    return f"pgsearch.json_text({quoted})"
 
 
 class Reader:
@@ -112,7 +208,7 @@ class Reader:
         if self._bind.scalar(sa.text("SELECT to_regclass('pgsearch.search_index')")) is None:
             raise NotInstalled(
                 "The schema pgsearch is not installed in this database.",
-                hint="Call op.pgsearch_install(version=1) in an earlier migration.",
+                hint=f"Call op.pgsearch_install(version={VERSION}) in an earlier migration.",
             )
         found = self._bind.scalars(
             sa.text("SELECT schema_name FROM pgsearch.search_index WHERE name = :name"),

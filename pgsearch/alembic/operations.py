@@ -1,26 +1,25 @@
 """The operations that a migration calls, each with its reverse.
 
-| operation                 | reverse                     |
-| ------------------------- | --------------------------- |
-| `op.pgsearch_install`     | `op.pgsearch_uninstall`     |
-| `op.create_search_index`  | `op.drop_search_index`      |
-| `op.add_embedding`        | `op.drop_embedding`         |
-| `op.activate_embedding`   | `op.deactivate_embedding`   |
+| operation                 | reverse                                     |
+| ------------------------- | ------------------------------------------- |
+| `op.pgsearch_install`     | `op.pgsearch_uninstall`                     |
+| `op.create_search_index`  | `op.drop_search_index`                      |
+| `op.alter_search_index`   | itself, with the definition before          |
+| `op.suspend_search_index` | none: `op.alter_search_index` ends it       |
 
-Each is a list of plain SQL statements, so each also works in Alembic's offline mode, `--sql`.
+Those on embeddings are in `pgsearch.alembic.embeddings`. Each is a list of steps of plain SQL, so
+each also works in Alembic's offline mode, `--sql`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from alembic.operations import MigrateOperation, Operations
 
-from pgsearch.alembic.execute import Reader, run
-from pgsearch.declare import Embedding, Model
-from pgsearch.definition import Chunking, IndexDefinition, TextColumn
-from pgsearch.schema import embedding as embedding_ddl
+from pgsearch.alembic.execute import Reader, quoted, run
+from pgsearch.definition import Chunking, Expression, IndexDefinition
 from pgsearch.schema import index as index_ddl
 from pgsearch.schema import install as install_ddl
 
@@ -39,18 +38,22 @@ class PgsearchOp(MigrateOperation):
 class InstallOp(PgsearchOp):
     """Create the schema `pgsearch`, and the extension pgvector where it is missing."""
 
-    def __init__(self, version: int) -> None:
+    def __init__(self, version: int, *, before: int | None = None) -> None:
         self.version = version
+        self.before = before
 
     @classmethod
     def pgsearch_install(
         cls, operations: Operations, *, version: int = install_ddl.VERSION
     ) -> None:
-        """Install the schema `pgsearch`.
+        """Bring the schema `pgsearch` to a version at least.
+
+        A database without it gets the newest version at once, for the operations of this package
+        are written for it. Versions only add, so there is no way back and no need for one.
 
         Args:
             operations: Given by Alembic.
-            version: The schema's version; name it, so that the migration stays what it was.
+            version: The version that the migration needs.
 
         Raises:
             DeclarationError: This package does not know the version.
@@ -59,8 +62,8 @@ class InstallOp(PgsearchOp):
         operations.invoke(cls(version))
 
     def reverse(self) -> MigrateOperation:
-        """Return the operation that undoes this one."""
-        return UninstallOp()
+        """Return the operation that undoes this one: an upgrade of the schema stays."""
+        return UninstallOp() if self.before is None else InstallOp(self.before)
 
 
 @Operations.register_operation("pgsearch_uninstall")
@@ -73,30 +76,72 @@ class UninstallOp(PgsearchOp):
         operations.invoke(cls())
 
 
-@Operations.register_operation("create_search_index")
-class CreateSearchIndexOp(PgsearchOp):
-    """Put a search index beside a table."""
+class _DefiningOp(PgsearchOp):
+    """What the operations have in common that carry a whole definition."""
 
     def __init__(
         self,
         name: str,
         table: str,
         *,
-        text: Mapping[str, str],
+        text: Mapping[str, str | Expression],
         key: Mapping[str, str] | None = None,
         language: str = "english",
+        language_column: str | None = None,
         filters: Mapping[str, str] | Sequence[str] = (),
         chunking: Chunking | None = None,
         schema: str | None = None,
     ) -> None:
         self.name = name
         self.table = table
-        self.text = text
-        self.key = key
+        self.text = dict(text)
+        self.key = None if key is None else dict(key)
         self.language = language
+        self.language_column = language_column
         self.filters = filters
         self.chunking = chunking or Chunking()
         self.schema = schema
+
+    @classmethod
+    def of(cls, definition: IndexDefinition, schema: str | None) -> Self:
+        """Return the operation that carries a definition."""
+        return cls(
+            definition.name,
+            definition.table,
+            text={
+                text.name: text.weight
+                if text.sql is None
+                else Expression(text.sql, weight=text.weight, columns=text.columns)
+                for text in definition.text
+            },
+            key=dict(definition.key),
+            language=definition.language,
+            language_column=definition.language_column,
+            filters=dict(definition.filters),
+            chunking=definition.chunking,
+            schema=schema,
+        )
+
+    def definition(self, reader: Reader) -> IndexDefinition:
+        """Return the search index written out, with what the migration left out."""
+        source = reader.source(self.table, self.schema)
+        source.require([*self.filters, *([self.language_column] if self.language_column else [])])
+        return IndexDefinition(
+            name=self.name,
+            schema=source.schema,
+            table=self.table,
+            key=source.key(self.key),
+            text=source.texts(self.text),
+            language=self.language,
+            language_column=self.language_column,
+            filters=source.typed(self.filters),
+            chunking=self.chunking,
+        )
+
+
+@Operations.register_operation("create_search_index")
+class CreateSearchIndexOp(_DefiningOp):
+    """Put a search index beside a table."""
 
     @classmethod
     def create_search_index(
@@ -105,25 +150,27 @@ class CreateSearchIndexOp(PgsearchOp):
         name: str,
         table: str,
         *,
-        text: Mapping[str, str],
+        text: Mapping[str, str | Expression],
         key: Mapping[str, str] | None = None,
         language: str = "english",
+        language_column: str | None = None,
         filters: Mapping[str, str] | Sequence[str] = (),
         chunking: Chunking | None = None,
         schema: str | None = None,
     ) -> None:
-        """Create a search index.
-
-        The table is not rewritten; triggers are added to it. Its rows are read later, by a worker.
+        """Create a search index. Rows that exist already are left to the worker.
 
         Args:
             operations: Given by Alembic.
-            name: Name of the search index and of its search function.
-            table: The source table.
-            text: Its text columns with their weights, as in {"title": "A", "body": "B"}.
+            name: Its name; the search function is called so.
+            table: The table.
+            text: Text columns with their weights, as in {"title": "A", "body": "B"}, and
+                expressions by a name of your own: {"notes": Expression("data ->> 'notes'", …)}.
             key: Its primary key with types, as in {"id": "bigint"}; read from the database when
                 left out, which offline mode cannot.
             language: Text search configuration.
+            language_column: A column that names a row's own, as in 'german' or 'de'; rows that
+                name none are read in `language`.
             filters: Columns that the search function takes as named parameters, with their types
                 or, where the database can be read, by name.
             chunking: How text is cut into passages.
@@ -140,30 +187,141 @@ class CreateSearchIndexOp(PgsearchOp):
                 text=text,
                 key=key,
                 language=language,
+                language_column=language_column,
                 filters=filters,
                 chunking=chunking,
                 schema=schema,
             )
         )
 
-    def definition(self, reader: Reader) -> IndexDefinition:
-        """Return the search index written out, with what the migration left out."""
-        source = reader.source(self.table, self.schema)
-        source.require([*self.text, *self.filters])
-        return IndexDefinition(
-            name=self.name,
-            schema=source.schema,
-            table=self.table,
-            key=source.key(self.key),
-            text=tuple(TextColumn(name, weight) for name, weight in self.text.items()),
-            language=self.language,
-            filters=source.typed(self.filters),
-            chunking=self.chunking,
-        )
-
     def reverse(self) -> MigrateOperation:
         """Return the operation that undoes this one."""
         return DropSearchIndexOp(self.name, self.table, schema=self.schema, create=self)
+
+
+@Operations.register_operation("alter_search_index")
+class AlterSearchIndexOp(_DefiningOp):
+    """Bring a search index to another definition, or mend it."""
+
+    def __init__(
+        self,
+        name: str,
+        table: str,
+        *,
+        refill: bool = False,
+        before: IndexDefinition | None = None,
+        reasons: Sequence[str] = (),
+        **definition: Any,
+    ) -> None:
+        super().__init__(name, table, **definition)
+        self.refill = refill
+        self.before = before
+        self.reasons = tuple(reasons)
+
+    @classmethod
+    def alter_search_index(
+        cls,
+        operations: Operations,
+        name: str,
+        table: str,
+        *,
+        text: Mapping[str, str | Expression],
+        key: Mapping[str, str] | None = None,
+        language: str = "english",
+        language_column: str | None = None,
+        filters: Mapping[str, str] | Sequence[str] = (),
+        chunking: Chunking | None = None,
+        schema: str | None = None,
+        refill: bool = False,
+    ) -> None:
+        """Bring a search index to this definition, whatever it was before.
+
+        Its functions, views and triggers are made anew. What has to be done again for its rows
+        is left to workers, and is no more than the change asks for: filters nothing, weights and
+        language the tsvectors, chunking the chunks, text columns both. Search answers meanwhile,
+        and chunks that come out as before keep their vectors.
+
+        Args:
+            operations: Given by Alembic.
+            name: The search index.
+            table: Its table.
+            text: As in `create_search_index`.
+            key: As in `create_search_index`; it cannot be changed.
+            language: As in `create_search_index`.
+            language_column: As in `create_search_index`.
+            filters: As in `create_search_index`.
+            chunking: As in `create_search_index`.
+            schema: The table's schema.
+            refill: Whether workers shall do everything again, for changes may have been missed.
+        """
+        operations.invoke(
+            cls(
+                name,
+                table,
+                text=text,
+                key=key,
+                language=language,
+                language_column=language_column,
+                filters=filters,
+                chunking=chunking,
+                schema=schema,
+                refill=refill,
+            )
+        )
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one; autogenerate knows what was before."""
+        if self.before is None:
+            raise ValueError(
+                f"Altering search index {self.name!r} does not say what it was before."
+            )
+        return type(self).of(self.before, self.schema)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what `alembic check` prints: the operation, and why it is needed."""
+        return (*super().to_diff_tuple(), *self.reasons)
+
+
+@Operations.register_operation("suspend_search_index")
+class SuspendSearchIndexOp(PgsearchOp):
+    """Let go of a search index's table, so that its columns can be changed."""
+
+    def __init__(
+        self,
+        name: str,
+        table: str,
+        *,
+        filters: bool = False,
+        schema: str | None = None,
+    ) -> None:
+        self.name = name
+        self.table = table
+        self.filters = filters
+        self.schema = schema
+
+    @classmethod
+    def suspend_search_index(
+        cls,
+        operations: Operations,
+        name: str,
+        table: str,
+        *,
+        filters: bool = False,
+        schema: str | None = None,
+    ) -> None:
+        """Let go of the table for a change of a column's type, which PostgreSQL refuses else.
+
+        Search answers meanwhile, from what is there. Nothing is captured until
+        `alter_search_index(…, refill=True)`, which has to follow the change.
+
+        Args:
+            operations: Given by Alembic.
+            name: The search index.
+            table: Its table.
+            filters: Whether a filter column is to be changed; searches with filters fail meanwhile.
+            schema: The table's schema.
+        """
+        operations.invoke(cls(name, table, filters=filters, schema=schema))
 
 
 @Operations.register_operation("drop_search_index")
@@ -197,170 +355,6 @@ class DropSearchIndexOp(PgsearchOp):
         return self.create
 
 
-class _EmbeddingOp(PgsearchOp):
-    """What the operations on one embedding have in common."""
-
-    def __init__(self, index: str, name: str, *, schema: str | None = None) -> None:
-        self.index = index
-        self.name = name
-        self.schema = schema
-
-
-@Operations.register_operation("add_embedding")
-class AddEmbeddingOp(_EmbeddingOp):
-    """Add a model version to a search index."""
-
-    def __init__(self, index: str, embedding: Embedding, *, schema: str | None = None) -> None:
-        super().__init__(index, embedding.name, schema=schema)
-        self.embedding = embedding
-        self.model = embedding.model
-        self.m = embedding.m
-        self.ef_construction = embedding.ef_construction
-
-    @classmethod
-    def add_embedding(
-        cls,
-        operations: Operations,
-        index: str,
-        name: str,
-        model: Model,
-        *,
-        m: int = 16,
-        ef_construction: int = 64,
-        schema: str | None = None,
-    ) -> None:
-        """Add an embedding: a column, which workers fill; nothing waits for them.
-
-        Args:
-            operations: Given by Alembic.
-            index: The search index.
-            name: A lower-case word, as in "minilm_v1".
-            model: The model, pinned.
-            m: HNSW: neighbours per node.
-            ef_construction: HNSW: candidates looked at for each node.
-            schema: The source table's schema.
-        """
-        declared = Embedding(name, model, m=m, ef_construction=ef_construction)
-        operations.invoke(cls(index, declared, schema=schema))
-
-    def reverse(self) -> MigrateOperation:
-        """Return the operation that undoes this one."""
-        return DropEmbeddingOp(
-            self.index, self.name, schema=self.schema, deactivate=True, embedding=self.embedding
-        )
-
-
-@Operations.register_operation("drop_embedding")
-class DropEmbeddingOp(_EmbeddingOp):
-    """Drop a model version from a search index."""
-
-    def __init__(
-        self,
-        index: str,
-        name: str,
-        *,
-        schema: str | None = None,
-        deactivate: bool = False,
-        embedding: Embedding | None = None,
-    ) -> None:
-        super().__init__(index, name, schema=schema)
-        self.deactivate = deactivate
-        self.embedding = embedding
-
-    @classmethod
-    def drop_embedding(
-        cls,
-        operations: Operations,
-        index: str,
-        name: str,
-        *,
-        deactivate: bool = False,
-        schema: str | None = None,
-    ) -> None:
-        """Drop an embedding with its vectors and HNSW index.
-
-        Args:
-            operations: Given by Alembic.
-            index: The search index.
-            name: The embedding.
-            deactivate: Whether to drop it even while it answers queries; keywords answer then. A
-                downgrade wants that, for it goes back to before there was the embedding. Without
-                it, dropping the active embedding is refused.
-            schema: The source table's schema.
-        """
-        operations.invoke(cls(index, name, schema=schema, deactivate=deactivate))
-
-    def reverse(self) -> MigrateOperation:
-        """Return the operation that undoes this one; autogenerate knows what was dropped."""
-        if self.embedding is None:
-            raise ValueError(f"Dropping embedding {self.name!r} does not say how it was made.")
-        return AddEmbeddingOp(self.index, self.embedding, schema=self.schema)
-
-
-@Operations.register_operation("activate_embedding")
-class ActivateEmbeddingOp(_EmbeddingOp):
-    """Make a model version the one that answers."""
-
-    def __init__(
-        self,
-        index: str,
-        name: str,
-        *,
-        schema: str | None = None,
-        when_ready: bool = False,
-        before: str | None = None,
-    ) -> None:
-        super().__init__(index, name, schema=schema)
-        self.when_ready = when_ready
-        self.before = before
-
-    @classmethod
-    def activate_embedding(
-        cls,
-        operations: Operations,
-        index: str,
-        name: str,
-        *,
-        when_ready: bool = False,
-        schema: str | None = None,
-    ) -> None:
-        """Activate an embedding. To go back, activate the other one.
-
-        One that is not ready is refused while another one answers. Where none does, as on a new
-        database, it is activated by the worker as soon as it is ready. The first embedding of a
-        search index needs no activation: it activates itself.
-
-        Args:
-            operations: Given by Alembic.
-            index: The search index.
-            name: The embedding.
-            when_ready: Whether to have it activated later instead of refusing it; a downgrade
-                wants that, for the embedding to go back to may have to be filled again.
-            schema: The source table's schema.
-        """
-        operations.invoke(cls(index, name, schema=schema, when_ready=when_ready))
-
-    def reverse(self) -> MigrateOperation:
-        """Return the operation that undoes this one: back to the one before, if there was one."""
-        if self.before is None:
-            return DeactivateEmbeddingOp(self.index, self.name, schema=self.schema)
-        return ActivateEmbeddingOp(
-            self.index, self.before, schema=self.schema, when_ready=True, before=self.name
-        )
-
-
-@Operations.register_operation("deactivate_embedding")
-class DeactivateEmbeddingOp(_EmbeddingOp):
-    """Take the active model version out of use."""
-
-    @classmethod
-    def deactivate_embedding(
-        cls, operations: Operations, index: str, name: str, *, schema: str | None = None
-    ) -> None:
-        """Deactivate an embedding: search answers from keywords until one is activated."""
-        operations.invoke(cls(index, name, schema=schema))
-
-
 @Operations.implementation_for(InstallOp)
 def _install(operations: Operations, operation: InstallOp) -> None:
     run(operations, install_ddl.install(operation.version))
@@ -373,39 +367,32 @@ def _uninstall(operations: Operations, operation: UninstallOp) -> None:  # noqa:
 
 @Operations.implementation_for(CreateSearchIndexOp)
 def _create_search_index(operations: Operations, operation: CreateSearchIndexOp) -> None:
-    run(operations, index_ddl.create_search_index(operation.definition(Reader(operations))))
+    definition = operation.definition(Reader(operations))
+    run(operations, index_ddl.create_search_index(definition), uses=_source(definition))
+
+
+@Operations.implementation_for(AlterSearchIndexOp)
+def _alter_search_index(operations: Operations, operation: AlterSearchIndexOp) -> None:
+    definition = operation.definition(Reader(operations))
+    steps = index_ddl.alter_search_index(definition, refill=operation.refill)
+    run(operations, steps, uses=_source(definition))
+
+
+@Operations.implementation_for(SuspendSearchIndexOp)
+def _suspend_search_index(operations: Operations, operation: SuspendSearchIndexOp) -> None:
+    schema = Reader(operations).index_schema(operation.name, operation.schema)
+    steps = index_ddl.suspend_search_index(
+        operation.name, operation.table, schema, filters=operation.filters
+    )
+    run(operations, steps, uses=quoted(schema, operation.table))
 
 
 @Operations.implementation_for(DropSearchIndexOp)
 def _drop_search_index(operations: Operations, operation: DropSearchIndexOp) -> None:
     schema = Reader(operations).index_schema(operation.name, operation.schema)
-    run(operations, index_ddl.drop_search_index(operation.name, operation.table, schema))
+    steps = index_ddl.drop_search_index(operation.name, operation.table, schema)
+    run(operations, steps, uses=quoted(schema, operation.table))
 
 
-@Operations.implementation_for(AddEmbeddingOp)
-def _add_embedding(operations: Operations, operation: AddEmbeddingOp) -> None:
-    schema = Reader(operations).index_schema(operation.index, operation.schema)
-    run(operations, embedding_ddl.add_embedding(schema, operation.index, operation.embedding))
-
-
-@Operations.implementation_for(DropEmbeddingOp)
-def _drop_embedding(operations: Operations, operation: DropEmbeddingOp) -> None:
-    schema = Reader(operations).index_schema(operation.index, operation.schema)
-    if operation.deactivate:
-        run(operations, embedding_ddl.deactivate_embedding(schema, operation.index, operation.name))
-    run(operations, embedding_ddl.drop_embedding(schema, operation.index, operation.name))
-
-
-@Operations.implementation_for(ActivateEmbeddingOp)
-def _activate_embedding(operations: Operations, operation: ActivateEmbeddingOp) -> None:
-    schema = Reader(operations).index_schema(operation.index, operation.schema)
-    statements = embedding_ddl.activate_embedding(
-        schema, operation.index, operation.name, when_ready=operation.when_ready
-    )
-    run(operations, statements)
-
-
-@Operations.implementation_for(DeactivateEmbeddingOp)
-def _deactivate_embedding(operations: Operations, operation: DeactivateEmbeddingOp) -> None:
-    schema = Reader(operations).index_schema(operation.index, operation.schema)
-    run(operations, embedding_ddl.deactivate_embedding(schema, operation.index, operation.name))
+def _source(definition: IndexDefinition) -> str:
+    return quoted(definition.schema, definition.table)

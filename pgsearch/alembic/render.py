@@ -10,7 +10,7 @@ from typing import Any
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 
-from pgsearch.alembic import operations as op
+from pgsearch.alembic import embeddings, operations
 from pgsearch.declare import Model
 from pgsearch.definition import Chunking
 
@@ -58,38 +58,64 @@ def _string(value: str) -> str:
     return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in value else text
 
 
+#: What a whole definition is written with; None is always written.
+_DEFINITION: dict[str, Any] = {
+    "key": None,
+    "text": None,
+    "language": None,
+    "language_column": None,
+    "filters": {},
+    "chunking": None,
+    "schema": None,
+}
+
 #: Of each operation: its name in a migration, and the attributes it is called with, in order and
 #: by name. What has its default is left out.
-_CALLS: dict[type[op.PgsearchOp], tuple[str, tuple[str, ...], dict[str, Any]]] = {
-    op.InstallOp: ("pgsearch_install", (), {"version": None}),
-    op.UninstallOp: ("pgsearch_uninstall", (), {}),
-    op.CreateSearchIndexOp: (
-        "create_search_index",
+_CALLS: dict[type[operations.PgsearchOp], tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    operations.InstallOp: ("pgsearch_install", (), {"version": None}),
+    operations.UninstallOp: ("pgsearch_uninstall", (), {}),
+    operations.CreateSearchIndexOp: ("create_search_index", ("name", "table"), _DEFINITION),
+    operations.AlterSearchIndexOp: (
+        "alter_search_index",
         ("name", "table"),
-        dict.fromkeys(("key", "text", "language"))
-        | {"filters": {}, "chunking": None, "schema": None},
+        _DEFINITION | {"refill": False},
     ),
-    op.DropSearchIndexOp: ("drop_search_index", ("name", "table"), {"schema": None}),
-    op.AddEmbeddingOp: (
+    operations.SuspendSearchIndexOp: (
+        "suspend_search_index",
+        ("name", "table"),
+        {"filters": False, "schema": None},
+    ),
+    operations.DropSearchIndexOp: ("drop_search_index", ("name", "table"), {"schema": None}),
+    embeddings.AddEmbeddingOp: (
         "add_embedding",
         ("index", "name", "model"),
         {"m": 16, "ef_construction": 64, "schema": None},
     ),
-    op.DropEmbeddingOp: (
+    embeddings.AdoptEmbeddingOp: (
+        "adopt_embedding",
+        ("index", "name", "model"),
+        {"column": None, "m": 16, "ef_construction": 64, "schema": None},
+    ),
+    embeddings.ReindexEmbeddingOp: (
+        "reindex_embedding",
+        ("index", "name"),
+        {"m": 16, "ef_construction": 64, "schema": None},
+    ),
+    embeddings.DropEmbeddingOp: (
         "drop_embedding",
         ("index", "name"),
         {"deactivate": False, "schema": None},
     ),
-    op.ActivateEmbeddingOp: (
+    embeddings.ActivateEmbeddingOp: (
         "activate_embedding",
         ("index", "name"),
         {"when_ready": False, "schema": None},
     ),
-    op.DeactivateEmbeddingOp: ("deactivate_embedding", ("index", "name"), {"schema": None}),
+    embeddings.DeactivateEmbeddingOp: ("deactivate_embedding", ("index", "name"), {"schema": None}),
 }
 
 
-def _render(context: AutogenContext, operation: op.PgsearchOp) -> str:
+def _render(context: AutogenContext, operation: operations.PgsearchOp) -> str:
     name, positional, named = _CALLS[type(operation)]
     written = {
         key: value

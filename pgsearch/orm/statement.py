@@ -120,6 +120,8 @@ def _render(
             ),
             "mode": Literal(element.mode),
             "depth": Literal(element.depth),
+            "configuration": SQL("{}::regconfig").format(Literal(definition.language)),
+            "terms_configuration": SQL(""),
             "similarity_stddev": stddev,
             "embedding": stored,
             "filter": joined.format(keys, columns(key_names(definition))) if keys else SQL(""),

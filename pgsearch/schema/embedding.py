@@ -1,4 +1,4 @@
-"""An embedding into DDL: its column and registry row, and their removal."""
+"""An embedding into DDL: its column, registry row and HNSW index, and their removal."""
 
 from __future__ import annotations
 
@@ -8,30 +8,80 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pgsearch.declare import Embedding
 from pgsearch.names import IndexNames
+from pgsearch.schema.steps import Step, concurrent, locked, plain
 from pgsearch.schema.templates import render, statements
 
 
-def add_embedding(schema: str, index: str, embedding: Embedding) -> list[str]:
-    """Return the statements that add an embedding: a column, catalogue-only, and its entry."""
-    holes = _holes(schema, index, embedding.name) | {
-        "dimensions": Literal(embedding.model.dimensions),
-        "m": Literal(embedding.m),
-        "ef_construction": Literal(embedding.ef_construction),
-        "model": Literal(json.dumps(embedding.model.to_json(), ensure_ascii=False)),
-        "type": SQL("vector({})").format(Literal(embedding.model.dimensions)),
-    }
-    return statements(render("embedding/add.sql", holes))
+def add_embedding(
+    schema: str, index: str, embedding: Embedding, *, adopt: str | None = None
+) -> list[Step]:
+    """Return the steps that add an embedding: a column, catalogue-only, and its entry.
+
+    Args:
+        schema: The source table's schema.
+        index: The search index.
+        embedding: The embedding.
+        adopt: A column of the source table with vectors that its model has made before.
+    """
+    holes = _holes(schema, index, embedding.name) | _parameters(embedding)
+    holes |= {"check_adopted": SQL(""), "adopted_columns": SQL(""), "adopted_values": SQL("")}
+    if adopt is not None:
+        holes |= {"adopt_column": Literal(adopt)}
+        holes |= {
+            "check_adopted": SQL(render("embedding/check_adopted.sql", holes)),
+            "adopted_columns": SQL(", adopt_column, adopt_generation"),
+            "adopted_values": SQL(
+                ", {}, (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {})"
+            ).format(Literal(adopt), Identifier(schema, IndexNames(index).generation)),
+        }
+    return [
+        locked(f"The column of embedding {embedding.name}", render("embedding/column.sql", holes)),
+        plain(statements(render("embedding/register.sql", holes))),
+    ]
 
 
-def drop_embedding(schema: str, index: str, embedding: str) -> list[str]:
-    """Return the statements that drop an embedding; they refuse the active one."""
-    return statements(render("embedding/drop.sql", _holes(schema, index, embedding)))
+def drop_embedding(schema: str, index: str, embedding: str) -> list[Step]:
+    """Return the steps that drop an embedding; they refuse the active one."""
+    holes = _holes(schema, index, embedding)
+    drop = SQL("ALTER TABLE IF EXISTS {chunk} DROP COLUMN IF EXISTS {column};")
+    return [
+        plain(statements(render("embedding/unregister.sql", holes))),
+        concurrent(*(_drop_index(holes[name]) for name in ("hnsw_index", "new_hnsw_index"))),
+        locked(f"The column of embedding {embedding}", drop.format(**holes).as_string(None)),
+    ]
+
+
+def reindex_embedding(
+    schema: str, index: str, embedding: str, *, m: int, ef_construction: int
+) -> list[Step]:
+    """Return the steps that build an embedding's HNSW index anew beside the old one.
+
+    Searches use the old one, if it is valid, until the new one takes its place.
+    """
+    holes = _holes(schema, index, embedding)
+    holes |= {"m": Literal(m), "ef_construction": Literal(ef_construction)}
+    create = SQL(
+        "CREATE INDEX CONCURRENTLY {new_hnsw_index_name} ON {chunk}\n"
+        "USING hnsw ({column} vector_cosine_ops)\n"
+        "WITH (m = {m}, ef_construction = {ef_construction})"
+    )
+    return [
+        concurrent(
+            # A build that failed in its middle has left an invalid one.
+            _drop_index(holes["new_hnsw_index"]),
+            create.format(**holes).as_string(None),
+            _drop_index(holes["hnsw_index"]),
+        ),
+        locked(
+            f"The HNSW index of embedding {embedding}", render("embedding/reindexed.sql", holes)
+        ),
+    ]
 
 
 def activate_embedding(
     schema: str, index: str, embedding: str, *, when_ready: bool = False
-) -> list[str]:
-    """Return the statement that makes an embedding the one that answers.
+) -> list[Step]:
+    """Return the step that makes an embedding the one that answers.
 
     Args:
         schema: The source table's schema.
@@ -40,21 +90,41 @@ def activate_embedding(
         when_ready: Whether to activate it later if it is not ready, instead of refusing.
     """
     holes = _holes(schema, index, embedding) | {"when_ready": Literal(when_ready)}
-    return statements(render("embedding/activate.sql", holes))
+    return [plain(statements(render("embedding/activate.sql", holes)))]
 
 
-def deactivate_embedding(schema: str, index: str, embedding: str) -> list[str]:
-    """Return the statement that takes the active embedding out of use."""
-    return statements(render("embedding/deactivate.sql", _holes(schema, index, embedding)))
+def deactivate_embedding(schema: str, index: str, embedding: str) -> list[Step]:
+    """Return the step that takes the active embedding out of use."""
+    holes = _holes(schema, index, embedding)
+    return [plain(statements(render("embedding/deactivate.sql", holes)))]
+
+
+def _drop_index(name: Composable) -> str:
+    return SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(name).as_string(None)
+
+
+def _parameters(embedding: Embedding) -> dict[str, Composable]:
+    return {
+        "dimensions": Literal(embedding.model.dimensions),
+        "m": Literal(embedding.m),
+        "ef_construction": Literal(embedding.ef_construction),
+        "model": Literal(json.dumps(embedding.model.to_json(), ensure_ascii=False)),
+        "type": SQL("vector({})").format(Literal(embedding.model.dimensions)),
+    }
 
 
 def _holes(schema: str, index: str, embedding: str) -> dict[str, Composable]:
     names = IndexNames(index)
+    chunk = Identifier(schema, names.chunk)
     return {
-        "chunk": Identifier(schema, names.chunk),
+        "chunk": chunk,
+        "chunk_name": Literal(chunk.as_string(None)),
         "column": Identifier(names.embedding_column(embedding)),
         "column_literal": Literal(names.embedding_column(embedding)),
         "hnsw_index": Identifier(schema, names.hnsw_index(embedding)),
+        "hnsw_index_name": Identifier(names.hnsw_index(embedding)),
+        "new_hnsw_index": Identifier(schema, names.new_hnsw_index(embedding)),
+        "new_hnsw_index_name": Identifier(names.new_hnsw_index(embedding)),
         "hnsw_index_literal": Literal(names.hnsw_index(embedding)),
         "schema_literal": Literal(schema),
         "index_literal": Literal(index),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from pgsearch.definition import IndexDefinition, TypedColumn
+from pgsearch.definition import IndexDefinition
+from pgsearch.schema.steps import Step, locked, plain
 from pgsearch.schema.templates import (
     columns,
     definition_holes,
@@ -17,27 +19,118 @@ from pgsearch.schema.templates import (
     statements,
 )
 
-#: Parameters $1 to $6 of the statement inside a search function; filters follow.
-_FIRST_FILTER = 7
+#: Which templates make a search index; the registry notes it.
+TEMPLATE_VERSION = 2
+
+#: Parameters $1 to $7 of the statement inside a search function; filters follow.
+_FIRST_FILTER = 8
 
 
-def create_search_index(definition: IndexDefinition) -> list[str]:
-    """Return the statements that create a search index beside its table, triggers last.
+def create_search_index(definition: IndexDefinition) -> list[Step]:
+    """Return the steps that create a search index beside its table, triggers last.
 
     Only the triggers touch the source table, and only for the moment that it takes to add them.
     """
-    holes = definition_holes(definition) | _table_holes(definition)
-    parts = [
-        *statements(render("index/tables.sql", holes)),
-        *statements(render("index/functions.sql", holes | _function_holes(definition))),
+    holes = _all_holes(definition) | {"is_new": Literal(True)}
+    files = ["check", "tables", *_source_files(definition), "view", "functions", "search_function"]
+    if definition.filters:
+        files.append("filter")
+    made = plain(statement for file in files for statement in _statements(file, holes))
+    return [made, _triggers(definition, holes), plain(_statements("capturing", holes))]
+
+
+def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> list[Step]:
+    """Return the steps that bring a search index to a definition, whatever it was before.
+
+    What has to be done again for its rows is worked out from the registry, and done by workers.
+
+    Args:
+        definition: What it shall be.
+        refill: Whether everything is to be done again, for changes may have been missed.
+    """
+    holes = _all_holes(definition) | {"is_new": Literal(False), "refill": Literal(refill)}
+    named = f"search index {definition.name}"
+    files = ["check", "change", *_source_files(definition), "functions"]
+    search = holes | {
+        "create_search": SQL(_render("search_function", holes)),
+        "create_filter": SQL(_render("filter", holes) if definition.filters else ""),
+    }
+    return [
+        plain(statement for file in files for statement in _statements(file, holes)),
+        locked(f"How {named} reads its table", _render("view", holes)),
+        locked(f"The search function of {named}", _render("replace_search", search)),
+        _triggers(definition, holes),
+        plain([*_statements("capturing", holes), *_statements("drop_replaced", holes)]),
     ]
-    triggers = statements(render("index/triggers.sql", holes | _trigger_holes(definition)))
-    return [*parts, *triggers]
 
 
-def drop_search_index(index: str, table: str, schema: str) -> list[str]:
-    """Return the statements that take a search index away; the table keeps its rows."""
-    return statements(render("index/drop.sql", object_holes(index, schema, table)))
+def suspend_search_index(
+    index: str, table: str, schema: str, *, filters: bool = False
+) -> list[Step]:
+    """Return the steps that take everything away that depends on the source table's columns.
+
+    Documents, chunks and the search function stay. Nothing is captured until the search index is
+    altered, which then has to fill it again.
+
+    Args:
+        index: The search index.
+        table: Its table.
+        schema: The table's schema.
+        filters: Whether a column that searches filter by shall be changed too; searches with
+            filters fail meanwhile.
+    """
+    holes = object_holes(index, schema, table)
+    views = ["source_view", "filter_view"] if filters else ["source_view"]
+    return [
+        plain(_statements("suspend", holes)),
+        locked(f"The triggers of search index {index}", _render("drop_triggers", holes)),
+        *(_dropped_relation("VIEW", index, holes[view]) for view in views),
+        plain(_statements("drop_source", holes)),
+    ]
+
+
+def drop_search_index(index: str, table: str, schema: str) -> list[Step]:
+    """Return the steps that take a search index away; the table keeps its rows."""
+    holes = object_holes(index, schema, table)
+    tables = [holes[name] for name in ("document", "chunk", "queue", "lexeme")]
+    return [
+        plain(_statements("suspend", holes)),
+        locked(f"The triggers of search index {index}", _render("drop_triggers", holes)),
+        *(_dropped_relation("VIEW", index, holes[v]) for v in ("source_view", "filter_view")),
+        *(_dropped_relation("TABLE", index, table) for table in tables),
+        plain([*_statements("drop_source", holes), *_statements("drop", holes)]),
+    ]
+
+
+def _dropped_relation(kind: str, index: str, name: Composable) -> Step:
+    drop = SQL("DROP {} IF EXISTS {};").format(SQL(kind), name).as_string(None)
+    return locked(f"A {kind.lower()} of search index {index}", drop)
+
+
+def _source_files(definition: IndexDefinition) -> list[str]:
+    return ["expressions", "source"] if definition.expressions else ["source"]
+
+
+def _triggers(definition: IndexDefinition, holes: dict[str, Composable]) -> Step:
+    return locked(f"The triggers of search index {definition.name}", _render("triggers", holes))
+
+
+def _render(file: str, holes: dict[str, Composable]) -> str:
+    return render(f"index/{file}.sql", holes)
+
+
+def _statements(file: str, holes: dict[str, Composable]) -> list[str]:
+    return statements(_render(file, holes))
+
+
+def _all_holes(definition: IndexDefinition) -> dict[str, Composable]:
+    return (
+        definition_holes(definition)
+        | _table_holes(definition)
+        | _source_holes(definition)
+        | _function_holes(definition)
+        | _trigger_holes(definition)
+    )
 
 
 def search_statement(definition: IndexDefinition, holes: dict[str, Composable]) -> str:
@@ -46,7 +139,8 @@ def search_statement(definition: IndexDefinition, holes: dict[str, Composable]) 
     Args:
         definition: The search index.
         holes: SQL of the request: query, k, vector, mode, depth, similarity_stddev,
-            embedding (the chunk's column) and filter (a join, or nothing).
+            configuration (of the query's language), terms_configuration (the same as one more
+            argument, or nothing), embedding (the chunk's column) and filter (a join, or nothing).
     """
     vector = holes["vector"]
     depth = holes["depth"]
@@ -65,31 +159,79 @@ def search_statement(definition: IndexDefinition, holes: dict[str, Composable]) 
     return render("index/search.sql", definition_holes(definition) | request)
 
 
-def _definitions(key: tuple[TypedColumn, ...], constraint: str) -> Composed:
-    parts = [
-        SQL("{} {}" + constraint).format(Identifier(column.name), sql_type(column.type))
-        for column in key
-    ]
-    return SQL(",\n  ").join(parts)
-
-
 def _table_holes(definition: IndexDefinition) -> dict[str, Composable]:
+    names = definition.names
+    parts = [
+        SQL("{} {}").format(Identifier(column.name), sql_type(column.type))
+        for column in definition.key
+    ]
+    relations = (*names.tables, names.generation, names.source, names.filter)
+    columns_read = (text.name for text in definition.text if text.sql is None)
     return {
-        "key_definitions": _definitions(definition.key, ""),
-        "nullable_key_definitions": _definitions(definition.key, ""),
+        "key_definitions": SQL(",\n  ").join(parts),
+        "key_names": _literals(key_names(definition)),
+        "column_names": _literals((*columns_read, *_language_column(definition))),
+        "relation_names": _literals(relations),
         "definition": Literal(json.dumps(definition.to_json(), ensure_ascii=False)),
+        "template_version": Literal(TEMPLATE_VERSION),
     }
 
 
-def _texts(definition: IndexDefinition, row: str) -> Composed:
-    """Return the text columns of a row as `text` expressions."""
+def _language_column(definition: IndexDefinition) -> tuple[str, ...]:
+    return () if definition.language_column is None else (definition.language_column,)
+
+
+def _literals(values: Iterable[str]) -> Composed:
+    return SQL(", ").join(map(Literal, values))
+
+
+def _source_holes(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return how the source's columns are read: of one row, `(source)`, and in a view of it."""
+
+    def texts(row: str, whole_row: str) -> Composed:
+        numbers = {column.name: n for n, column in enumerate(definition.expressions, start=1)}
+        return SQL(", ").join(
+            SQL("{}({}, {})").format(evaluate, SQL(whole_row), Literal(numbers[text.name]))
+            if text.sql is not None
+            else SQL("{}.{}::text").format(SQL(row), Identifier(text.name))
+            for text in definition.text
+        )
+
+    def configuration(row: str) -> Composed:
+        language = SQL("{}::regconfig").format(Literal(definition.language))
+        if definition.language_column is None:
+            return language
+        named = SQL("{}.{}::text").format(SQL(row), Identifier(definition.language_column))
+        return SQL("pgsearch.row_configuration({}, {})").format(named, language)
+
+    evaluate = Identifier(definition.schema, definition.names.evaluate)
+    items = [
+        # The columns stand for themselves, as in a query on the table.
+        SQL("WHEN {} THEN (SELECT (\n{}\n)::text FROM (SELECT (source).*) AS source)").format(
+            Literal(n), SQL(column.sql or "")
+        )
+        for n, column in enumerate(definition.expressions, start=1)
+    ]
+    key, filters = key_names(definition), (column.name for column in definition.filters)
+    return {
+        "row_key": SQL(", ").join(SQL("(source).{}").format(Identifier(name)) for name in key),
+        "row_texts": texts("(source)", "source"),
+        "row_configuration": configuration("(source)"),
+        "source_key_columns": columns(key, "source"),
+        "source_texts": texts("source", "source.*"),
+        "source_configuration": configuration("source"),
+        "expression_items": SQL("\n  ").join(items),
+        "filter_columns": columns(tuple(dict.fromkeys((*key, *filters))), "source"),
+    }
+
+
+def _read_key(definition: IndexDefinition, row: str) -> Composed:
+    """Return the key of a row of the source, by its names in the search index."""
+    read = Identifier(definition.schema, definition.names.read)
     return SQL(", ").join(
-        SQL("{}.{}::text").format(SQL(row), Identifier(column.name)) for column in definition.text
+        SQL("({}({})).{}").format(read, SQL(row), Identifier(name))
+        for name in key_names(definition)
     )
-
-
-def _row_columns(row: str, names: tuple[str, ...]) -> Composed:
-    return SQL(", ").join(SQL("{}.{}").format(SQL(row), Identifier(name)) for name in names)
 
 
 def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
@@ -109,18 +251,66 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
     descending = SQL(", ").join(SQL("source.{} DESC").format(Identifier(n)) for n in key)
     weights = "{" + ",".join(column.weight for column in definition.text) + "}"
     return {
-        "old_key": _row_columns("OLD", key),
-        "new_key": _row_columns("NEW", key),
-        "new_texts": _texts(definition, "NEW"),
-        "source_texts": _texts(definition, "source"),
+        "old_key": _read_key(definition, "OLD"),
+        "part_key": _read_key(definition, "part"),
+        "made_key": columns(key, "made"),
+        "known_key": columns(key, "known"),
+        "range_key": columns(key, "range"),
+        "old_document_key": columns(key, "old"),
+        "skip_unchanged": SQL(_skip_unchanged(definition)),
         "weights": SQL('{}::"char"[]').format(Literal(weights)),
         "fill_name": Identifier(definition.names.fill),
+        "terms_name": Identifier(definition.names.terms),
         "after_key": after,
         "source_key_pairs": pairs,
         "source_key_descending": descending,
         "index_comment": SQL(definition.name.replace("'", "''")),
         "statement": SQL(_function_statement(definition)),
+        **_search_holes(definition),
         **_filter_holes(definition),
+    }
+
+
+def _skip_unchanged(definition: IndexDefinition) -> str:
+    """Return what leaves a row alone whose expressions come out as before.
+
+    Columns are compared by the trigger; of a column that an expression reads, such as a JSON
+    document, another part may have changed.
+    """
+    if not definition.expressions:
+        return ""
+    read = Identifier(definition.schema, definition.names.read).as_string(None)
+    return (
+        f"  IF TG_OP = 'UPDATE' AND {read}(OLD) IS NOT DISTINCT FROM made THEN\n"
+        "    RETURN NULL;\n  END IF;\n"
+    )
+
+
+def _search_holes(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return the parameters of the search function, and its configuration."""
+    names = ["query", "k", "vector", "mode", "embedding"]
+    types: list[Composable] = [SQL(t) for t in ("text", "integer", "vector", "text", "text")]
+    parameter, configuration = SQL(""), SQL("{}::regconfig").format(Literal(definition.language))
+    if definition.language_column is not None:
+        names.append("query_language")
+        types.append(SQL("text"))
+        parameter = SQL(",\n  query_language text DEFAULT NULL")
+        asked = Identifier(definition.name, "query_language")
+        configuration = SQL("pgsearch.query_configuration({}, {})").format(asked, configuration)
+    names += [column.name for column in definition.filters]
+    types += [sql_type(column.type) for column in definition.filters]
+    signature = SQL(", ").join(types)
+    search = Identifier(definition.schema, definition.names.search)
+    named = SQL("FUNCTION {}({})").format(search, signature)
+    return {
+        "language_parameter": parameter,
+        "query_configuration": configuration,
+        "signature": signature,
+        "search_object": Literal(named.as_string(None)),
+        "parameter_names": _literals(names),
+        "parameter_types": SQL(", ").join(
+            SQL("{}::regtype").format(Literal(t.as_string(None))) for t in types
+        ),
     }
 
 
@@ -135,6 +325,8 @@ def _function_statement(definition: IndexDefinition) -> str:
             "mode": SQL("$4"),
             "depth": SQL("$5"),
             "similarity_stddev": SQL("$6"),
+            "configuration": SQL("$7"),
+            "terms_configuration": SQL(", $7"),
             "embedding": SQL("%1$s"),
             "filter": SQL("%2$s"),
         },
@@ -158,7 +350,8 @@ def _filter_holes(definition: IndexDefinition) -> dict[str, Composable]:
         )
         arguments.append(SQL(", {}").format(parameter))
     begin = SQL("JOIN (SELECT {} FROM {} AS source WHERE ").format(
-        columns(key_names(definition), "source"), Identifier(definition.schema, definition.table)
+        columns(key_names(definition), "source"),
+        Identifier(definition.schema, definition.names.filter),
     )
     end = SQL(") AS filter USING ({})").format(columns(key_names(definition)))
     return {
@@ -171,20 +364,22 @@ def _filter_holes(definition: IndexDefinition) -> dict[str, Composable]:
 
 
 def _trigger_holes(definition: IndexDefinition) -> dict[str, Composable]:
-    key, texts = key_names(definition), tuple(column.name for column in definition.text)
-    captured = tuple(dict.fromkeys(key + texts))
+    key, read = key_names(definition), definition.read_columns
     # As text, byte by byte: json knows no equality, and citext one that does not see every change.
     changed = [
         *(SQL("OLD.{0} IS DISTINCT FROM NEW.{0}").format(Identifier(name)) for name in key),
         *(
             SQL('OLD.{0}::text COLLATE "C" IS DISTINCT FROM NEW.{0}::text').format(Identifier(name))
-            for name in texts
+            for name in read
         ),
     ]
-    table = Identifier(definition.schema, definition.table).as_string(None)
     return {
         "changed": SQL(" OR ").join(changed),
-        "captured": columns(captured),
-        "table_name": Literal(table),
-        "text_names": SQL(", ").join(map(Literal, texts)),
+        "captured": columns(tuple(dict.fromkeys(key + read))),
+        "new_read": _row_columns("NEW", key + read),
+        "old_read": _row_columns("OLD", key + read),
     }
+
+
+def _row_columns(row: str, names: tuple[str, ...]) -> Composed:
+    return SQL(", ").join(SQL("{}.{}").format(SQL(row), Identifier(name)) for name in names)

@@ -1,26 +1,53 @@
-"""The schema `pgsearch` into DDL, by version."""
+"""The schema `pgsearch` into DDL, by version.
+
+`schema.sql` is the whole of the newest version, which a database without pgsearch gets at once;
+`v<N>.sql` brings version N - 1 to N. Versions only add, so a newer schema serves an older package.
+"""
 
 from __future__ import annotations
 
 from pgsearch import resources
 from pgsearch.errors import DeclarationError
+from pgsearch.schema.steps import Step, locked, plain
 from pgsearch.schema.templates import statements
 
 #: The version of the schema that this package works with.
-VERSION = 1
+VERSION = 2
 
 
-def install(version: int = VERSION) -> list[str]:
-    """Return the statements that bring a database without pgsearch to a version."""
+def install(version: int = VERSION) -> list[Step]:
+    """Return the steps that bring any database to a version at least; they may be repeated.
+
+    A database without pgsearch gets the newest version whatever the number, for the operations of
+    this package are written for it.
+    """
     if not 1 <= version <= VERSION:
         raise DeclarationError(
             f"pgsearch_install(version={version}): this package knows versions 1 to {VERSION}.",
             hint=f"Write version={VERSION}, or upgrade the package.",
         )
-    files = ["install/require.sql", *(f"install/v{n}.sql" for n in range(1, version + 1))]
-    return [statement for file in files for statement in statements(resources.sql(file))]
+    steps = [
+        plain(statements(resources.sql("install/require.sql"))),
+        plain([_when("to_regclass('pgsearch.installation') IS NULL", "install/schema.sql")]),
+    ]
+    for number in range(2, version + 1):
+        missing = f"(SELECT max(version) FROM pgsearch.installation) < {number}"  # noqa: S608
+        # Searches read the registry: they must not wait for it to get a column.
+        steps.append(
+            locked(
+                f"Version {number} of the schema pgsearch",
+                f"IF {missing} THEN\n{resources.sql(f'install/v{number}.sql')}\nEND IF;",
+            )
+        )
+    return steps
 
 
-def uninstall() -> list[str]:
-    """Return the statements that take the schema away; they refuse while search indexes exist."""
-    return statements(resources.sql("install/uninstall.sql"))
+def _when(condition: str, file: str) -> str:
+    """Return a statement that runs a file's statements where a condition holds."""
+    body = resources.sql(file)
+    return f"DO $pgsearch$\nBEGIN\nIF {condition} THEN\n{body}\nEND IF;\nEND\n$pgsearch$"
+
+
+def uninstall() -> list[Step]:
+    """Return the steps that take the schema away; they refuse while search indexes exist."""
+    return [plain(statements(resources.sql("install/uninstall.sql")))]

@@ -1,18 +1,8 @@
--- Takes search index {index} away; {table} keeps its rows.
+-- The rest of search index {index}, which nothing uses any more; {table} keeps its rows.
+DROP FUNCTION IF EXISTS {search}, {replaced}, {terms}(text, integer),
+  {terms}(text, integer, regconfig), {refresh}(), {fill}(jsonb, integer), {watch}(), {capture}();
 
-DROP TRIGGER IF EXISTS {capture_insert} ON {table};
-
-DROP TRIGGER IF EXISTS {capture_update} ON {table};
-
-DROP TRIGGER IF EXISTS {capture_delete} ON {table};
-
-DROP TRIGGER IF EXISTS {capture_truncate} ON {table};
-
-DROP FUNCTION IF EXISTS {search}, {terms}(text, integer), {refresh}(), {fill}(jsonb, integer), {capture}();
-
-DROP TYPE IF EXISTS {hit};
-
-DROP TABLE IF EXISTS {document}, {chunk}, {queue}, {lexeme};
+DROP TYPE IF EXISTS {hit}, {row};
 
 DROP SEQUENCE IF EXISTS {generation};
 

@@ -1,12 +1,26 @@
 -- Writes a document and appends to the queue in the transaction of the application's change. It
 -- never waits for a worker and never touches a row that a worker has written.
-CREATE FUNCTION {capture}() RETURNS trigger
+CREATE OR REPLACE FUNCTION {capture}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
-#variable_conflict use_column  -- a key column may be called "new" or "found"
+#variable_conflict use_column  -- a key column may be called "made" or "found"
+DECLARE
+  made {row};
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
-    TRUNCATE {document};
-    INSERT INTO {queue} DEFAULT VALUES;
+    IF TG_RELID = pgsearch.source_table({schema_literal}, {index_literal}) THEN
+      TRUNCATE {document};
+      INSERT INTO {queue} DEFAULT VALUES;
+    ELSIF pgsearch.source_table({schema_literal}, {index_literal}) IN
+        (SELECT relid FROM pg_partition_ancestors(TG_RELID)) THEN
+      -- One partition of many. Its rows are still there, and say which documents go with them.
+      EXECUTE format($truncate$
+        WITH gone AS (
+          DELETE FROM {document} WHERE ({key}) IN (SELECT {part_key} FROM ONLY %s AS part)
+          RETURNING {key}
+        )
+        INSERT INTO {queue} ({key}) SELECT {key} FROM gone
+      $truncate$, TG_RELID::regclass);
+    END IF;
     RETURN NULL;
   END IF;
   IF TG_OP = 'DELETE' THEN
@@ -16,22 +30,23 @@ BEGIN
     PERFORM nextval({generation_literal}::regclass);
     RETURN NULL;
   END IF;
-  IF TG_OP = 'UPDATE' AND ({old_key}) IS DISTINCT FROM ({new_key}) THEN
+  made := {read}(NEW);
+{skip_unchanged}  IF TG_OP = 'UPDATE' AND ({old_key}) IS DISTINCT FROM ({made_key}) THEN
     -- The same statement may have given the old key to another row, as when two rows swap keys.
     DELETE FROM {document} WHERE ({key}) = ({old_key})
-      AND NOT EXISTS (SELECT FROM {table} AS source WHERE ({source_key}) = ({old_key}));
+      AND NOT EXISTS (SELECT FROM {source_view} AS source WHERE ({source_key}) = ({old_key}));
     INSERT INTO {queue} ({key}) VALUES ({old_key});
   END IF;
   INSERT INTO {document} ({key}, tsv, length, truncated, generation)
-  SELECT {new_key}, made.tsv, pgsearch.token_count(made.tsv), made.truncated,
+  SELECT {made_key}, indexed.tsv, pgsearch.token_count(indexed.tsv), indexed.truncated,
          nextval({generation_literal}::regclass)
-  FROM pgsearch.document_tsvector({language}::regconfig, ARRAY[{new_texts}], {weights}) AS made
+  FROM pgsearch.document_tsvector(made.tsconfig, made.texts, {weights}) AS indexed
   ON CONFLICT ({key}) DO UPDATE SET
     tsv = excluded.tsv,
     length = excluded.length,
     truncated = excluded.truncated,
     generation = excluded.generation;
-  INSERT INTO {queue} ({key}) VALUES ({new_key});
+  INSERT INTO {queue} ({key}) VALUES ({made_key});
   RETURN NULL;
 END
 $function$;
@@ -39,51 +54,122 @@ $function$;
 -- Or anybody could write documents, from a table of their own with this trigger.
 REVOKE ALL ON FUNCTION {capture}() FROM PUBLIC;
 
--- Writes the documents of the next key range of a table that was there before its search index.
--- Rows are locked as a foreign key would lock them, so that one that is being deleted cannot
--- leave a document behind. The range is read before and without a lock, for a row that had to be
--- waited for may come back with another key, and the next range must not begin there. `after` and `last` are keys as JSON objects; `last` is NULL at the end.
-CREATE FUNCTION {fill}(after jsonb, batch integer, OUT last jsonb, OUT documents integer)
+-- Writes the documents of the next key range that are missing, as on a table that was there before
+-- its search index. After a change of the search index it also writes those anew that are there,
+-- or sends their keys to the queue, as the registry says. `after` and `last` are keys as JSON
+-- objects; `last` is NULL at the end.
+--
+-- Rows are locked as a foreign key would lock them, so that one that is being deleted cannot leave
+-- a document behind. The range is read before and without a lock, for a row that had to be waited
+-- for may come back with another key, and the next range must not begin there. A document that
+-- has a newer generation than the one that was read was written by a trigger meanwhile: it stays.
+CREATE OR REPLACE FUNCTION {fill}(after jsonb, batch integer, OUT last jsonb, OUT documents integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- An error where row-level security would hide rows, and not a part that looks like the whole.
 SET row_security = off AS $function$
 #variable_conflict use_column  -- the table may have columns called "after", "batch" or "last"
+DECLARE
+  again_documents boolean;
+  again_chunks boolean;
 BEGIN
+  SELECT i.refill_documents, i.refill_chunks INTO again_documents, again_chunks
+  FROM pgsearch.search_index AS i
+  WHERE i.schema_name = {schema_literal} AND i.name = {index_literal};
   WITH range AS MATERIALIZED (
-    SELECT {source_key} FROM {table} AS source
-    WHERE {fill_name}.after IS NULL OR ({source_key}) > ({after_key})
+    SELECT {source_key}, known.generation FROM {source_view} AS source
+    LEFT JOIN {document} AS known ON ({known_key}) = ({source_key})
+    WHERE ({fill_name}.after IS NULL OR ({source_key}) > ({after_key}))
+      AND (known.generation IS NULL OR again_documents OR again_chunks)
     ORDER BY {source_key} LIMIT {fill_name}.batch
   ),
   source AS MATERIALIZED (
-    SELECT source.* FROM {table} AS source
-    WHERE ({source_key}) IN (SELECT {key} FROM range)
+    SELECT {source_key}, source.texts, source.tsconfig FROM {source_view} AS source
+    WHERE ({source_key}) IN (
+      SELECT {key} FROM range WHERE range.generation IS NULL OR again_documents
+    )
     FOR KEY SHARE OF source
+  ),
+  made AS MATERIALIZED (
+    SELECT {source_key}, indexed.tsv, pgsearch.token_count(indexed.tsv) AS length, indexed.truncated
+    FROM source, pgsearch.document_tsvector(source.tsconfig, source.texts, {weights}) AS indexed
   ),
   written AS (
     INSERT INTO {document} ({key}, tsv, length, truncated, generation)
-    SELECT {source_key}, made.tsv, pgsearch.token_count(made.tsv), made.truncated,
-           nextval({generation_literal}::regclass)
-    FROM source,
-         pgsearch.document_tsvector({language}::regconfig, ARRAY[{source_texts}], {weights}) AS made
+    -- Below zero: the text is as it was before anything was captured.
+    SELECT {made_key}, made.tsv, made.length, made.truncated,
+           -nextval({generation_literal}::regclass)
+    FROM made JOIN range ON ({range_key}) = ({made_key}) AND range.generation IS NULL
     ON CONFLICT ({key}) DO NOTHING
     RETURNING {key}
   ),
+  rewritten AS (
+    UPDATE {document} AS old SET
+      tsv = made.tsv, length = made.length, truncated = made.truncated,
+      -- What is embedded stays what it was, unless chunks are made anew too.
+      generation = CASE WHEN again_chunks
+        THEN nextval({generation_literal}::regclass) ELSE old.generation END
+    FROM made JOIN range ON ({range_key}) = ({made_key})
+    WHERE ({old_document_key}) = ({made_key}) AND old.generation = range.generation
+  ),
   queued AS (
-    INSERT INTO {queue} ({key}) SELECT {key} FROM written
+    INSERT INTO {queue} ({key})
+    SELECT {key} FROM written
+    UNION ALL
+    SELECT {key} FROM range WHERE range.generation IS NOT NULL AND again_chunks
   )
   SELECT
     (SELECT jsonb_build_object({source_key_pairs})
      FROM range AS source ORDER BY {source_key_descending} LIMIT 1),
-    (SELECT count(*) FROM written)
+    (SELECT count(*) FROM range)
   INTO last, documents;
 END
 $function$;
 
 REVOKE ALL ON FUNCTION {fill}(jsonb, integer) FROM PUBLIC;
 
+-- Takes notice of one partition that came, or of all that went, and returns whether there were any.
+-- Rows of a partition that is attached were never seen by a trigger; those of one that is detached
+-- are no rows of the table any more.
+CREATE OR REPLACE FUNCTION {watch}() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET row_security = off AS $function$
+DECLARE
+  source regclass := pgsearch.source_table({schema_literal}, {index_literal});
+  known oid[] := (SELECT partitions FROM pgsearch.search_index
+                  WHERE schema_name = {schema_literal} AND name = {index_literal});
+  leaves oid[] := (SELECT array_agg(relid::oid ORDER BY relid::oid)
+                   FROM pg_partition_tree(source) WHERE isleaf AND relid <> source);
+  leaf regclass;
+BEGIN
+  IF leaves IS NOT DISTINCT FROM known THEN
+    RETURN false;
+  END IF;
+  -- One at a time, for each is locked for a moment.
+  SELECT relid INTO leaf FROM unnest(leaves) AS relid
+  WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relid AND tgname = {truncate_name});
+  IF FOUND THEN
+    EXECUTE format(
+      'CREATE OR REPLACE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s()',
+      {truncate_name}, leaf, {capture_name});
+    RETURN true;
+  END IF;
+  WITH gone AS (
+    DELETE FROM {document} AS document
+    WHERE NOT EXISTS (SELECT FROM {source_view} AS source WHERE ({source_key}) = ({document_key}))
+    RETURNING {document_key}
+  )
+  INSERT INTO {queue} ({key}) SELECT {key} FROM gone;
+  UPDATE pgsearch.search_index SET partitions = leaves, fill_key = NULL, filled_at = NULL
+  WHERE schema_name = {schema_literal} AND name = {index_literal};
+  RETURN true;
+END
+$function$;
+
+REVOKE ALL ON FUNCTION {watch}() FROM PUBLIC;
+
 -- Takes keyword statistics anew: document count, mean length, and the common lexemes with their
 -- document frequencies from the planner's statistics of the tsvector.
-CREATE FUNCTION {refresh}() RETURNS void
+CREATE OR REPLACE FUNCTION {refresh}() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   documents bigint;
@@ -125,7 +211,9 @@ REVOKE ALL ON FUNCTION {refresh}() FROM PUBLIC;
 --
 -- Every term scores, but not every term brings documents to score: tier 1 holds the rarest terms,
 -- up to a budget of documents; tier 2 the next one, where those may bring fewer than are wanted.
-CREATE FUNCTION {terms}(query text, wanted integer DEFAULT 100)
+CREATE OR REPLACE FUNCTION {terms}(
+  query text, wanted integer DEFAULT 100, tsconfig regconfig DEFAULT {language}
+)
 RETURNS TABLE (
   term tsquery, document_frequency bigint, idf double precision,
   tier integer, mean_length double precision
@@ -154,7 +242,7 @@ BEGIN
           SELECT FROM {document} AS d WHERE d.tsv @@ pgsearch.lexeme_query(asked.lexeme) LIMIT 10000
         ) AS few)
       ) AS frequency
-    FROM unnest(pgsearch.query_lexemes({language}::regconfig, query)) AS asked (lexeme)
+    FROM unnest(pgsearch.query_lexemes({terms_name}.tsconfig, query)) AS asked (lexeme)
   ),
   ordered AS (
     SELECT
@@ -180,55 +268,4 @@ END
 $function$;
 
 -- It tells how many documents hold a word, whoever may read them: so not everyone may ask it.
-REVOKE ALL ON FUNCTION {terms}(text, integer) FROM PUBLIC;
-
--- Answers a query; see the comments inside. Filters narrow both legs, not the result.
-CREATE FUNCTION {search}(
-  query     text,
-  k         integer DEFAULT 10,
-  vector    vector  DEFAULT NULL,
-  mode      text    DEFAULT 'hybrid',
-  embedding text    DEFAULT NULL{filter_parameters}
-) RETURNS SETOF {hit}
-LANGUAGE plpgsql STABLE
--- pgvector's operators are found as they are now, whatever the caller's search_path. Compiling the
--- statement anew for each call would take longer than running it.
-SET search_path FROM CURRENT
-SET jit = off AS $function$
-DECLARE
-  answering pgsearch.embedding;
-  filters text := concat_ws(' AND '{filter_conditions});
-  -- How many documents each leg brings.
-  depth integer := greatest(100, 2 * k);
-BEGIN
-  PERFORM pgsearch.check_request(query, k, mode);
-  answering := pgsearch.answering_embedding({schema_literal}, {index_literal}, embedding);
-  IF mode = 'vector' AND (vector IS NULL OR answering.id IS NULL) THEN
-    RAISE EXCEPTION 'pgsearch: mode vector needs %', CASE WHEN vector IS NULL
-        THEN 'the query''s vector' ELSE 'an active embedding' END
-      USING ERRCODE = 'invalid_parameter_value', HINT = CASE WHEN vector IS NULL
-        THEN 'Pass vector => ''[...]'' made by the model of the embedding.'
-        ELSE 'Run `pgsearch sync`; until an embedding is active, keywords answer.' END;
-  END IF;
-  IF vector_dims(vector) <> answering.dimensions THEN
-    RAISE EXCEPTION 'pgsearch: the query''s vector has % dimensions, embedding % has %',
-        vector_dims(vector), quote_literal(answering.name), answering.dimensions
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of that embedding.';
-  END IF;
-  IF vector_norm(vector) = 0 THEN
-    RAISE EXCEPTION 'pgsearch: the query''s vector is all zeros, which is similar to nothing'
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of the embedding.';
-  END IF;
-  RETURN QUERY EXECUTE format($search$
-{statement}
-$search$,
-    -- Without an embedding the vector leg is there, and empty.
-    coalesce('chunk.' || quote_ident(answering.column_name), 'NULL::vector'),
-    CASE WHEN filters <> '' THEN {filter_begin} || filters || {filter_end} ELSE '' END
-  )
-  USING query, k, vector, mode, depth, answering.similarity_stddev{filter_arguments};
-END
-$function$;
-
-COMMENT ON FUNCTION {search} IS
-  'Search index {index_comment}: keyword and vector search in one. Made by pgsearch, do not edit';
+REVOKE ALL ON FUNCTION {terms}(text, integer, regconfig) FROM PUBLIC;

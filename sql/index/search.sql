@@ -4,14 +4,14 @@
 -- takes the nearest chunks from the HNSW index. What either leg finds is then scored exactly in
 -- both, so that a document is never judged only by the leg that happened to find it.
 WITH term AS MATERIALIZED (
-  SELECT term, idf, tier, mean_length FROM {terms}({query}, {depth})
+  SELECT term, idf, tier, mean_length FROM {terms}({query}, {depth}{terms_configuration})
 ),
 question AS MATERIALIZED (
   SELECT
     (string_agg(term::text, ' | ') FILTER (WHERE tier = 1))::tsquery AS rarest,
     (string_agg(term::text, ' | ') FILTER (WHERE tier = 2))::tsquery AS next_rarest,
     -- Quoted phrases and words with a minus sign hold for every result, in both legs.
-    pgsearch.query_condition({language}::regconfig, {query}) AS condition,
+    pgsearch.query_condition({configuration}, {query}) AS condition,
     -- What a document that is full of every term would score.
     nullif(sum(idf), 0) AS bound,
     nullif(max(mean_length), 0) AS mean_length

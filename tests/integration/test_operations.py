@@ -13,11 +13,9 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy.exc import DBAPIError
 
 from pgsearch import Chunking, Embedding
+from pgsearch.alembic.embeddings import ActivateEmbeddingOp, AddEmbeddingOp, DropEmbeddingOp
 from pgsearch.alembic.operations import (
-    ActivateEmbeddingOp,
-    AddEmbeddingOp,
     CreateSearchIndexOp,
-    DropEmbeddingOp,
     DropSearchIndexOp,
     InstallOp,
     UninstallOp,
@@ -26,7 +24,7 @@ from pgsearch.cli.migrate import configuration
 from pgsearch.errors import DeclarationError, NotInstalled, ObjectMissing
 from pgsearch.sync import Worker
 from pgsearch.testing import hash_model
-from tests.plugins.migration import contents, invoke, migration, offline_migration
+from tests.plugins.migration import contents, invoke, migration, offline_migration, run_script
 from tests.plugins.search import HASH_V1, HASH_V2, vector_of
 
 
@@ -139,10 +137,15 @@ def test_what_a_migration_leaves_out_is_read_from_the_database(articles: str) ->
     ]
 
 
-def test_a_search_index_goes_after_its_table(articles: str) -> None:
-    """A migration may drop the table first; nothing must be left that cannot be dropped."""
+def test_a_table_goes_with_its_search_index_or_not_at_all(articles: str) -> None:
+    """PostgreSQL refuses to drop it, and with CASCADE nothing is left that cannot be dropped."""
     with psycopg.connect(articles) as connection:
-        connection.execute("DROP TABLE article")
+        with pytest.raises(
+            psycopg.errors.DependentObjectsStillExist, match="article_search_source"
+        ):
+            connection.execute("DROP TABLE article")
+        connection.rollback()
+        connection.execute("DROP TABLE article CASCADE")
     invoke(articles, DropSearchIndexOp("article_search", "article"))
     objects, registered = contents(articles)
     assert registered == []
@@ -154,7 +157,7 @@ def test_an_operation_that_fails_leaves_nothing_behind(articles: str) -> None:
     with psycopg.connect(articles) as connection:
         connection.execute("CREATE TABLE second_search_queue ()")
     said = refused(articles, second_search())
-    assert said.message_primary == 'relation "second_search_queue" already exists'
+    assert "second_search_queue already, which pgsearch has not made" in str(said.message_primary)
     with psycopg.connect(articles) as connection:
         connection.execute("DROP TABLE second_search_queue")
     assert contents(articles) == before
@@ -176,17 +179,17 @@ def test_up_down_up(database: str) -> None:
     assert contents(database) == up
 
 
-def printed_sql(step: Any, revision: str) -> bytes:
+def printed_sql(step: Any, revision: str) -> str:
     config = configuration("postgresql://")
     config.output_buffer = io.StringIO()
     step(config, revision, sql=True)
-    return config.output_buffer.getvalue().encode()
+    return config.output_buffer.getvalue()
 
 
 def test_what_is_printed_does_what_is_executed(empty_database: str, migrated: str) -> None:
     script = printed_sql(command.upgrade, "head")
-    with psycopg.connect(empty_database, autocommit=True) as connection:
-        connection.execute(script)
+    run_script(empty_database, script)
+    with psycopg.connect(empty_database) as connection:
         version = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     assert contents(empty_database) == contents(migrated)
     with psycopg.connect(migrated) as connection:
@@ -195,8 +198,8 @@ def test_what_is_printed_does_what_is_executed(empty_database: str, migrated: st
 
 def test_what_is_printed_on_the_way_down_undoes_it(migrated: str) -> None:
     script = printed_sql(command.downgrade, "head:base")
+    run_script(migrated, script)
     with psycopg.connect(migrated, autocommit=True) as connection:
-        connection.execute(script)
         connection.execute("DROP TABLE alembic_version")
     left = [row[:2] for row in contents(migrated)[0]]
     assert left == [("extension", "plpgsql"), ("extension", "vector"), ("schema", "public")]
@@ -211,8 +214,8 @@ def test_the_other_operations_are_printed_too(articles: str) -> None:
         op.drop_embedding("article_search", "hash_v2")
     make_ready(articles)
     before = contents(articles)
+    run_script(articles, printed.getvalue())
     with psycopg.connect(articles) as connection:
-        connection.execute(printed.getvalue().encode())
         events = connection.execute("SELECT embedding, kind FROM pgsearch.event").fetchall()
     assert events == [("hash_v1", "activated"), ("hash_v1", "deactivated")]
     assert contents(articles) == before
@@ -272,9 +275,9 @@ def test_a_table_without_a_primary_key(articles: str) -> None:
         invoke(articles, second_search(table="log", text={"line": "A"}))
 
 
-@pytest.mark.parametrize("version", [0, 2, -1])
+@pytest.mark.parametrize("version", [0, 3, -1])
 def test_a_version_that_is_not_known(database: str, version: int) -> None:
-    with pytest.raises(DeclarationError, match=rf"version={version}\): .* versions 1 to 1"):
+    with pytest.raises(DeclarationError, match=rf"version={version}\): .* versions 1 to 2"):
         invoke(database, InstallOp(version))
 
 
@@ -370,9 +373,11 @@ def test_an_embedding_that_does_not_exist_cannot_be_activated(articles: str) -> 
 
 def test_an_embedding_is_added_once(articles: str) -> None:
     before = contents(articles)
-    assert "already exists" in str(
-        refused(articles, AddEmbeddingOp("article_search", HASH_V1)).message_primary
-    )
+    invoke(articles, AddEmbeddingOp("article_search", HASH_V1))  # as after a failure further on
+    assert contents(articles) == before
+    other = Embedding(HASH_V1.name, hash_model(32))
+    said = str(refused(articles, AddEmbeddingOp("article_search", other)).message_primary)
+    assert "has an embedding 'hash_v1' already, of another model" in said
     assert contents(articles) == before
 
 
@@ -394,7 +399,7 @@ def test_a_search_index_that_does_not_exist(articles: str, operation: MigrateOpe
 def test_a_database_without_pgsearch(database: str) -> None:
     with pytest.raises(NotInstalled, match="not installed") as caught:
         invoke(database, AddEmbeddingOp("article_search", HASH_V1))
-    assert "op.pgsearch_install(version=1)" in str(caught.value.hint)
+    assert "op.pgsearch_install(version=2)" in str(caught.value.hint)
 
 
 def test_uninstall_while_search_indexes_are_left(articles: str) -> None:

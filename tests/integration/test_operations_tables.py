@@ -11,10 +11,8 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from sqlalchemy.exc import DBAPIError
 
-from pgsearch.alembic.operations import (
-    AddEmbeddingOp,
-    CreateSearchIndexOp,
-)
+from pgsearch.alembic.embeddings import AddEmbeddingOp
+from pgsearch.alembic.operations import CreateSearchIndexOp
 from pgsearch.errors import ObjectMissing
 from pgsearch.names import RESERVED_PARAMETERS
 from pgsearch.sync import Worker

@@ -9,6 +9,7 @@ from pgsearch.declare import Embedding
 from pgsearch.schema import embedding as embedding_ddl
 from pgsearch.sync import Worker
 from pgsearch.testing import hash_model
+from tests.plugins.search import execute_all
 from tests.plugins.worker import Stories
 
 COMPANIONS = (
@@ -95,8 +96,8 @@ def test_filling_a_second_embedding_leaves_the_graph_of_the_first_alone(
             before = updates(stories)
             size = stories.value("SELECT pg_relation_size('story_search_first_v1_hnsw')")
         declared = Embedding(name, hash_model(dimensions))
-        for statement in embedding_ddl.add_embedding("public", "story_search", declared):
-            stories.execute(statement)
+        added = embedding_ddl.add_embedding("public", "story_search", declared)
+        execute_all(stories.connection, added)
     report = Worker(stories.url).drain()
     assert report.chunks == 5000
     assert report.entered == ["second_v1: ready"]

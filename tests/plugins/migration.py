@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from alembic.operations import MigrateOperation, Operations
 from sqlalchemy import create_engine, pool
 
 from pgsearch import database as product
+from pgsearch import embedded
 from tests.plugins.search import catalogue
 
 #: A migration's `op`: its operations are put there by a plugin, which type checkers do not see.
@@ -52,3 +54,11 @@ def offline_migration() -> Iterator[tuple[Op, io.StringIO]]:
     printed = io.StringIO()
     options = {"as_sql": True, "output_buffer": printed}
     yield Operations(MigrationContext.configure(dialect_name="postgresql", opts=options)), printed
+
+
+def run_script(url: str, script: str) -> str:
+    """Run a script as a DBA does, with psql, which stops at the first error; return its output."""
+    command = [str(embedded.psql()), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", url]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr

@@ -15,6 +15,7 @@ from pgsearch.schema import index as index_ddl
 from pgsearch.sync import Worker
 from pgsearch.testing import hash_model
 from tests.plugins.postgres import Databases
+from tests.plugins.search import execute_all
 
 
 class Base(DeclarativeBase):
@@ -155,11 +156,10 @@ def library_url(databases: Databases, installed_template: str) -> Iterator[str]:
 def create(connection: database.Connection, index: SearchIndex) -> None:
     """Put a declared search index beside its table."""
     definition = index.definition()
-    statements = index_ddl.create_search_index(definition)
+    steps = index_ddl.create_search_index(definition)
     for embedding in index.embeddings:
-        statements += embedding_ddl.add_embedding(definition.schema, index.name, embedding)
-    for statement in statements:
-        connection.execute(statement.encode())
+        steps += embedding_ddl.add_embedding(definition.schema, index.name, embedding)
+    execute_all(connection, steps)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from pgsearch.lifecycle import advance
 from pgsearch.schema import embedding as embedding_ddl
 from pgsearch.schema import index as index_ddl
 from pgsearch.schema import install as install_ddl
+from pgsearch.schema.steps import LockPatience, Step, written
 from pgsearch.testing import HashEmbedder, hash_model
 
 #: The table of the template `articles`.
@@ -56,10 +57,11 @@ CatalogueRow = tuple[str, str, str]
 _CATALOGUE = Path(__file__).with_name("catalogue.sql").read_text()
 
 
-def execute_all(connection: psycopg.Connection[Any], statements: Iterable[str]) -> None:
-    """Execute statements as they are, one by one."""
-    for statement in statements:
-        connection.execute(statement.encode())
+def execute_all(connection: psycopg.Connection[Any], parts: Iterable[Step | str]) -> None:
+    """Execute statements, and those of steps, one by one."""
+    for part in parts:
+        for statement in [part] if isinstance(part, str) else written(part, LockPatience()):
+            connection.execute(statement.encode())
 
 
 def install(connection: psycopg.Connection[Any]) -> None:

@@ -1,6 +1,5 @@
--- Drops an embedding with its vectors and its HNSW index.
-
-DO $$
+-- From here on no worker writes it, and no search asks for it.
+DO $pgsearch$
 DECLARE
   found pgsearch.embedding;
 BEGIN
@@ -10,7 +9,11 @@ BEGIN
   WHERE i.schema_name = {schema_literal} AND i.name = {index_literal}
     AND e.name = {embedding_literal}
   FOR UPDATE OF e;
-  IF found.id IS NULL THEN
+  IF found.id IS NULL AND NOT EXISTS (
+    -- The drop that stopped in its middle left the column.
+    SELECT FROM pg_catalog.pg_attribute
+    WHERE attrelid = to_regclass({chunk_name}) AND attname = {column_literal} AND NOT attisdropped
+  ) THEN
     RAISE EXCEPTION 'pgsearch: search index % has no embedding %',
         quote_ident({index_literal}), quote_literal({embedding_literal})
       USING ERRCODE = 'undefined_object', HINT = '`pgsearch status` shows those that there are.';
@@ -23,6 +26,4 @@ BEGIN
   END IF;
   DELETE FROM pgsearch.embedding AS e WHERE e.id = found.id;
 END
-$$;
-
-ALTER TABLE {chunk} DROP COLUMN IF EXISTS {column};
+$pgsearch$;

@@ -1,0 +1,360 @@
+"""The operations on embeddings, each with its reverse.
+
+| operation                 | reverse                              |
+| ------------------------- | ------------------------------------ |
+| `op.add_embedding`        | `op.drop_embedding`                  |
+| `op.adopt_embedding`      | `op.drop_embedding`                  |
+| `op.activate_embedding`   | the activation of the one before     |
+| `op.reindex_embedding`    | itself, with the parameters before   |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from alembic.operations import MigrateOperation, Operations
+
+from pgsearch.alembic.execute import Reader, quoted, run
+from pgsearch.alembic.operations import PgsearchOp
+from pgsearch.declare import Embedding, Model
+from pgsearch.names import IndexNames
+from pgsearch.schema import embedding as ddl
+from pgsearch.schema.steps import Step
+
+
+class _EmbeddingOp(PgsearchOp):
+    """What the operations on one embedding have in common."""
+
+    def __init__(self, index: str, name: str, *, schema: str | None = None) -> None:
+        self.index = index
+        self.name = name
+        self.schema = schema
+
+
+@Operations.register_operation("add_embedding")
+class AddEmbeddingOp(_EmbeddingOp):
+    """Add a model version to a search index."""
+
+    def __init__(self, index: str, embedding: Embedding, *, schema: str | None = None) -> None:
+        super().__init__(index, embedding.name, schema=schema)
+        self.embedding = embedding
+        self.model = embedding.model
+        self.m = embedding.m
+        self.ef_construction = embedding.ef_construction
+
+    @classmethod
+    def add_embedding(
+        cls,
+        operations: Operations,
+        index: str,
+        name: str,
+        model: Model,
+        *,
+        m: int = 16,
+        ef_construction: int = 64,
+        schema: str | None = None,
+    ) -> None:
+        """Add an embedding: a column, which workers fill; nothing waits for them.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: A lower-case word, as in "minilm_v1".
+            model: The model, pinned.
+            m: HNSW: neighbours per node.
+            ef_construction: HNSW: candidates looked at for each node.
+            schema: The source table's schema.
+        """
+        declared = Embedding(name, model, m=m, ef_construction=ef_construction)
+        operations.invoke(cls(index, declared, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one."""
+        return DropEmbeddingOp(
+            self.index, self.name, schema=self.schema, deactivate=True, embedding=self.embedding
+        )
+
+
+@Operations.register_operation("adopt_embedding")
+class AdoptEmbeddingOp(AddEmbeddingOp):
+    """Add a model version whose vectors are there already, in a column of the table."""
+
+    def __init__(
+        self, index: str, embedding: Embedding, *, column: str, schema: str | None = None
+    ) -> None:
+        super().__init__(index, embedding, schema=schema)
+        self.column = column
+
+    @classmethod
+    def adopt_embedding(
+        cls,
+        operations: Operations,
+        index: str,
+        name: str,
+        model: Model,
+        *,
+        column: str,
+        m: int = 16,
+        ef_construction: int = 64,
+        schema: str | None = None,
+    ) -> None:
+        """Add an embedding, and take over the vectors that a column of the table holds.
+
+        The worker takes a row's vector where its text makes a single chunk and has not changed
+        since, and embeds the rest. Before that it embeds some of them itself: vectors that do
+        not come from this model are not taken over. The column is only read; drop it when the
+        embedding is ready.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: A lower-case word, as in "minilm_v1".
+            model: The model that made the vectors, pinned.
+            column: The column that holds them, of type vector or halfvec.
+            m: HNSW: neighbours per node.
+            ef_construction: HNSW: candidates looked at for each node.
+            schema: The source table's schema.
+        """
+        declared = Embedding(name, model, m=m, ef_construction=ef_construction)
+        operations.invoke(cls(index, declared, column=column, schema=schema))
+
+
+@Operations.register_operation("reindex_embedding")
+class ReindexEmbeddingOp(_EmbeddingOp):
+    """Build an embedding's HNSW index anew."""
+
+    def __init__(
+        self,
+        index: str,
+        name: str,
+        *,
+        m: int = 16,
+        ef_construction: int = 64,
+        schema: str | None = None,
+        before: tuple[int, int] | None = None,
+        reasons: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(index, name, schema=schema)
+        self.m = m
+        self.ef_construction = ef_construction
+        self.before = before
+        self.reasons = reasons
+
+    @classmethod
+    def reindex_embedding(
+        cls,
+        operations: Operations,
+        index: str,
+        name: str,
+        *,
+        m: int = 16,
+        ef_construction: int = 64,
+        schema: str | None = None,
+    ) -> None:
+        """Build an embedding's HNSW index anew, CONCURRENTLY, beside the old one.
+
+        For an index that is missing or INVALID, or that shall have other parameters. Nobody waits
+        for it but the migration, and searches use the old index until the new one is there.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: The embedding.
+            m: HNSW: neighbours per node.
+            ef_construction: HNSW: candidates looked at for each node.
+            schema: The source table's schema.
+        """
+        operations.invoke(cls(index, name, m=m, ef_construction=ef_construction, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one: the parameters before, if they differ."""
+        m, ef_construction = self.before or (self.m, self.ef_construction)
+        return ReindexEmbeddingOp(
+            self.index, self.name, m=m, ef_construction=ef_construction, schema=self.schema
+        )
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what `alembic check` prints: the operation, and why it is needed."""
+        return (*super().to_diff_tuple(), *self.reasons)
+
+
+@Operations.register_operation("drop_embedding")
+class DropEmbeddingOp(_EmbeddingOp):
+    """Drop a model version from a search index."""
+
+    def __init__(
+        self,
+        index: str,
+        name: str,
+        *,
+        schema: str | None = None,
+        deactivate: bool = False,
+        embedding: Embedding | None = None,
+    ) -> None:
+        super().__init__(index, name, schema=schema)
+        self.deactivate = deactivate
+        self.embedding = embedding
+
+    @classmethod
+    def drop_embedding(
+        cls,
+        operations: Operations,
+        index: str,
+        name: str,
+        *,
+        deactivate: bool = False,
+        schema: str | None = None,
+    ) -> None:
+        """Drop an embedding with its vectors and HNSW index.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: The embedding.
+            deactivate: Whether to drop it even while it answers queries; keywords answer then. A
+                downgrade wants that, for it goes back to before there was the embedding. Without
+                it, dropping the active embedding is refused.
+            schema: The source table's schema.
+        """
+        operations.invoke(cls(index, name, schema=schema, deactivate=deactivate))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one; autogenerate knows what was dropped."""
+        if self.embedding is None:
+            raise ValueError(f"Dropping embedding {self.name!r} does not say how it was made.")
+        return AddEmbeddingOp(self.index, self.embedding, schema=self.schema)
+
+
+@Operations.register_operation("activate_embedding")
+class ActivateEmbeddingOp(_EmbeddingOp):
+    """Make a model version the one that answers."""
+
+    def __init__(
+        self,
+        index: str,
+        name: str,
+        *,
+        schema: str | None = None,
+        when_ready: bool = False,
+        before: str | None = None,
+    ) -> None:
+        super().__init__(index, name, schema=schema)
+        self.when_ready = when_ready
+        self.before = before
+
+    @classmethod
+    def activate_embedding(
+        cls,
+        operations: Operations,
+        index: str,
+        name: str,
+        *,
+        when_ready: bool = False,
+        schema: str | None = None,
+    ) -> None:
+        """Activate an embedding. To go back, activate the other one.
+
+        One that is not ready is refused while another one answers. Where none does, as on a new
+        database, it is activated by the worker as soon as it is ready. The first embedding of a
+        search index needs no activation: it activates itself.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: The embedding.
+            when_ready: Whether to have it activated later instead of refusing it; a downgrade
+                wants that, for the embedding to go back to may have to be filled again.
+            schema: The source table's schema.
+        """
+        operations.invoke(cls(index, name, schema=schema, when_ready=when_ready))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one: back to the one before, if there was one."""
+        if self.before is None:
+            return DeactivateEmbeddingOp(self.index, self.name, schema=self.schema)
+        return ActivateEmbeddingOp(
+            self.index, self.before, schema=self.schema, when_ready=True, before=self.name
+        )
+
+
+@Operations.register_operation("deactivate_embedding")
+class DeactivateEmbeddingOp(_EmbeddingOp):
+    """Take the active model version out of use."""
+
+    @classmethod
+    def deactivate_embedding(
+        cls, operations: Operations, index: str, name: str, *, schema: str | None = None
+    ) -> None:
+        """Deactivate an embedding: search answers from keywords until one is activated."""
+        operations.invoke(cls(index, name, schema=schema))
+
+
+def _run(
+    operations: Operations, operation: _EmbeddingOp, make: Callable[[str], list[Step]]
+) -> None:
+    """Run the steps of an operation, which are made for the search index's schema."""
+    schema = Reader(operations).index_schema(operation.index, operation.schema)
+    run(operations, make(schema), uses=quoted(schema, IndexNames(operation.index).chunk))
+
+
+@Operations.implementation_for(AddEmbeddingOp)
+def _add_embedding(operations: Operations, operation: AddEmbeddingOp) -> None:
+    _run(
+        operations, operation, lambda s: ddl.add_embedding(s, operation.index, operation.embedding)
+    )
+
+
+@Operations.implementation_for(AdoptEmbeddingOp)
+def _adopt_embedding(operations: Operations, operation: AdoptEmbeddingOp) -> None:
+    def steps(schema: str) -> list[Step]:
+        return ddl.add_embedding(
+            schema, operation.index, operation.embedding, adopt=operation.column
+        )
+
+    _run(operations, operation, steps)
+
+
+@Operations.implementation_for(ReindexEmbeddingOp)
+def _reindex_embedding(operations: Operations, operation: ReindexEmbeddingOp) -> None:
+    def steps(schema: str) -> list[Step]:
+        return ddl.reindex_embedding(
+            schema,
+            operation.index,
+            operation.name,
+            m=operation.m,
+            ef_construction=operation.ef_construction,
+        )
+
+    _run(operations, operation, steps)
+
+
+@Operations.implementation_for(DropEmbeddingOp)
+def _drop_embedding(operations: Operations, operation: DropEmbeddingOp) -> None:
+    def steps(schema: str) -> list[Step]:
+        before = ddl.deactivate_embedding if operation.deactivate else lambda *_: []
+        return [
+            *before(schema, operation.index, operation.name),
+            *ddl.drop_embedding(schema, operation.index, operation.name),
+        ]
+
+    _run(operations, operation, steps)
+
+
+@Operations.implementation_for(ActivateEmbeddingOp)
+def _activate_embedding(operations: Operations, operation: ActivateEmbeddingOp) -> None:
+    def steps(schema: str) -> list[Step]:
+        return ddl.activate_embedding(
+            schema, operation.index, operation.name, when_ready=operation.when_ready
+        )
+
+    _run(operations, operation, steps)
+
+
+@Operations.implementation_for(DeactivateEmbeddingOp)
+def _deactivate_embedding(operations: Operations, operation: DeactivateEmbeddingOp) -> None:
+    _run(
+        operations,
+        operation,
+        lambda schema: ddl.deactivate_embedding(schema, operation.index, operation.name),
+    )

@@ -1,0 +1,4 @@
+-- Nobody calls these any more.
+DROP FUNCTION IF EXISTS {replaced};
+
+DROP FUNCTION IF EXISTS {terms}(text, integer);

@@ -1,0 +1,6 @@
+-- What searches filter by. It runs with the rights of whoever asks.
+CREATE OR REPLACE VIEW {filter_view} WITH (security_invoker) AS
+SELECT {filter_columns} FROM {table} AS source;
+
+COMMENT ON VIEW {filter_view} IS
+  'Search index {index_comment}: what searches filter by. Made by pgsearch, do not edit';

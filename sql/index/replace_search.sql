@@ -1,0 +1,20 @@
+-- Functions cannot change their parameters, so the old one is set aside under another name: who is
+-- calling it at this moment finishes. Filters change with it, in the same transaction.
+DECLARE
+  privileges aclitem[];
+  old regprocedure;
+BEGIN
+  SELECT p.oid, p.proacl INTO old, privileges FROM pg_catalog.pg_proc AS p
+  WHERE p.pronamespace = {schema_literal}::regnamespace AND p.proname = {index_literal}
+    AND p.prorettype = to_regtype({hit_name})
+    AND (p.proargnames <> ARRAY[{parameter_names}]
+         OR p.proargtypes::oid[]::regtype[] <> ARRAY[{parameter_types}]::regtype[]);
+  IF FOUND THEN
+    EXECUTE format('ALTER FUNCTION %s RENAME TO %I', old, {replaced_name});
+  END IF;
+  {create_search}
+  PERFORM pgsearch.grant_again({search_object}, privileges);
+  SELECT relacl INTO privileges FROM pg_catalog.pg_class WHERE oid = to_regclass({filter_view_name});
+  DROP VIEW IF EXISTS {filter_view};
+  {create_filter}
+END

@@ -1,0 +1,7 @@
+-- {table} as search index {index} reads it. It runs with the rights of whoever asks, row-level security included.
+CREATE OR REPLACE VIEW {source_view} WITH (security_invoker) AS
+SELECT {source_key_columns}, ARRAY[{source_texts}]::text[] AS texts, {source_configuration} AS tsconfig
+FROM {table} AS source;
+
+COMMENT ON VIEW {source_view} IS
+  'Search index {index_comment}: the rows as they are read. Made by pgsearch, do not edit';

@@ -1,0 +1,497 @@
+-- The schema pgsearch, version 2, as a new database gets it: the registry and the helper functions.
+--
+-- Everything that is made for one search index lies in the schema of its source
+-- table; what all of them share lies here.
+
+CREATE SCHEMA pgsearch;
+COMMENT ON SCHEMA pgsearch IS 'pgsearch: registry and helper functions';
+
+CREATE TABLE pgsearch.installation (
+  version      integer     PRIMARY KEY,
+  installed_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE pgsearch.installation IS 'Versions of this schema, the newest is the one in force';
+
+
+-- One row per search index.
+CREATE TABLE pgsearch.search_index (
+  id                    integer     GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  schema_name           text        NOT NULL,
+  name                  text        NOT NULL,
+  table_name            text        NOT NULL,
+  definition            jsonb       NOT NULL,
+  created_at            timestamptz NOT NULL DEFAULT now(),
+  -- The first fill of an existing table: the last key done, then the time it was finished.
+  fill_key              jsonb,
+  filled_at             timestamptz,
+  -- Keyword statistics; NULL until they are first taken.
+  document_count        bigint,
+  mean_length           double precision,
+  statistics_generation bigint,
+  statistics_at         timestamptz,
+  -- Which templates made its functions: 1 are those that named the source's columns.
+  template_version      integer     NOT NULL DEFAULT 1,
+  -- False while triggers are being put in place: a worker must not read the table yet.
+  capturing             boolean     NOT NULL DEFAULT true,
+  -- What the running fill does beside writing the documents that are missing.
+  refill_documents      boolean     NOT NULL DEFAULT false,
+  refill_chunks         boolean     NOT NULL DEFAULT false,
+  -- The leaf partitions whose rows are known; NULL where the source is no partitioned table.
+  partitions            oid[],
+  UNIQUE (schema_name, name)
+);
+COMMENT ON TABLE pgsearch.search_index IS 'Search indexes: what was declared, how far it is';
+
+
+-- One row per embedding: one model version inside one search index.
+CREATE TABLE pgsearch.embedding (
+  id                integer     GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  search_index_id   integer     NOT NULL REFERENCES pgsearch.search_index ON DELETE CASCADE,
+  name              text        NOT NULL,
+  column_name       text        NOT NULL,
+  index_name        text        NOT NULL,
+  model             jsonb       NOT NULL,
+  dimensions        integer     NOT NULL CHECK (dimensions BETWEEN 1 AND 2000),
+  m                 integer     NOT NULL,
+  ef_construction   integer     NOT NULL,
+  state             text        NOT NULL DEFAULT 'filling'
+                    CHECK (state IN ('filling', 'indexing', 'ready', 'active', 'retired')),
+  -- Asked for by a migration before it was ready: the worker activates it then.
+  activate_when_ready boolean NOT NULL DEFAULT false,
+  -- The queue's newest row when filling began: rows up to it must be done before `ready`.
+  fill_watermark    bigint,
+  -- Spread of the similarity of random chunks: the scale on which hybrid search adds it.
+  similarity_stddev double precision,
+  -- Vectors of fixed probe texts, by which a model proves who it is.
+  fingerprint       jsonb,
+  created_at        timestamptz NOT NULL DEFAULT now(),
+  ready_at          timestamptz,
+  activated_at      timestamptz,
+  -- A column of the source with vectors that this model has made before, and the newest document
+  -- for which they hold.
+  adopt_column      text,
+  adopt_generation  bigint,
+  UNIQUE (search_index_id, name)
+);
+COMMENT ON TABLE pgsearch.embedding IS 'Model versions of each search index and their states';
+
+CREATE UNIQUE INDEX embedding_one_active_idx
+  ON pgsearch.embedding (search_index_id) WHERE state = 'active';
+
+
+-- What happened, for people: states entered, statistics taken.
+CREATE TABLE pgsearch.event (
+  id              bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  at              timestamptz NOT NULL DEFAULT clock_timestamp(),
+  search_index_id integer     REFERENCES pgsearch.search_index ON DELETE CASCADE,
+  embedding       text,
+  kind            text        NOT NULL,
+  detail          jsonb
+);
+CREATE INDEX event_search_index_idx ON pgsearch.event (search_index_id, id);
+
+
+-- The frequency of one term in a document, read back out of ts_rank.
+--
+-- With all weights 1 and one term, ts_rank is (1/1^2 + 1/2^2 + ... + 1/tf^2) * 6/pi^2. What
+-- the sum lacks to pi^2/6 is 1/(tf + 1/2) within 5 %, so rounding gives tf exactly, at a
+-- fifth of the time that unnest(tsv) takes. A term that is absent gives 0.
+CREATE FUNCTION pgsearch.term_frequency(tsv tsvector, term tsquery) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN round(1 / (1.6449340668482264 * (1 - ts_rank('{1,1,1,1}'::real[], tsv, term, 0))) - 0.5);
+
+
+-- A tsquery of one lexeme, taken as it is.
+CREATE FUNCTION pgsearch.lexeme_query(lexeme text) RETURNS tsquery
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery;
+
+
+-- The part of a query that is a condition: quoted phrases and words with a minus sign. One of stop
+-- words only is no condition, and not one that nothing meets.
+CREATE FUNCTION pgsearch.query_condition(config regconfig, query text) RETURNS tsquery
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN (
+  SELECT CASE WHEN numnode(asked.condition) > 0 THEN asked.condition END
+  FROM (
+    SELECT websearch_to_tsquery(config, string_agg(part[1], ' ')) AS condition
+    FROM regexp_matches(query, '(?:^|\s)(-?"[^"]+"|-[^\s"]+)', 'g') AS part
+  ) AS asked
+);
+
+
+-- The lexemes that a query asks for, those behind a minus sign left out.
+CREATE FUNCTION pgsearch.query_lexemes(config regconfig, query text) RETURNS text[]
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN tsvector_to_array(
+  to_tsvector(config, regexp_replace(query, '(^|\s)-("[^"]*"|[^\s"]+)', ' ', 'g'))
+);
+
+
+-- A document's tsvector, from its text columns in order, that cannot fail.
+--
+-- to_tsvector raises an error above 1 MB of lexemes, and a trigger must never make the
+-- application's write fail. So long text is cut between words, into pieces too short to reach it,
+-- for as long as the sum of the parts, which bounds the whole, stays below it; what is left out
+-- of the keyword index is marked by `truncated`. A subtransaction per row would cost more.
+CREATE FUNCTION pgsearch.document_tsvector(
+  config regconfig, texts text[], weights "char"[],
+  OUT tsv tsvector, OUT truncated boolean
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+  piece_length CONSTANT integer := 50000;
+  room CONSTANT integer := 1000000;
+  -- Pieces are taken from a block, for finding a place in a long text takes as long as the text.
+  block_length CONSTANT integer := 1000000;
+  block text;
+  block_start integer;
+  start integer;
+  part text;
+  piece tsvector;
+BEGIN
+  tsv := '';
+  truncated := false;
+  FOR i IN 1 .. cardinality(texts) LOOP
+    block_start := 1;
+    block := left(texts[i], block_length);
+    start := 1;
+    LOOP
+      IF start > block_length - piece_length THEN
+        block_start := block_start + start - 1;
+        block := substr(texts[i], block_start, block_length);
+        start := 1;
+      END IF;
+      part := substr(block, start, piece_length);
+      EXIT WHEN part IS NULL OR part = '';
+      IF length(part) = piece_length THEN
+        part := coalesce(substring(part FROM '^.*[[:space:]]'), part);
+      END IF;
+      start := start + length(part);
+      piece := setweight(to_tsvector(config, part), weights[i]);
+      IF pg_column_size(tsv) + pg_column_size(piece) > room THEN
+        truncated := true;
+        RETURN;
+      END IF;
+      tsv := tsv || piece;
+    END LOOP;
+  END LOOP;
+END
+$$;
+
+
+-- The number of tokens in a tsvector: the length that BM25 knows.
+CREATE FUNCTION pgsearch.token_count(tsv tsvector) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (
+  SELECT coalesce(sum(coalesce(cardinality(entry.positions), 1)), 0)::integer
+  FROM unnest(tsv) AS entry
+);
+
+
+-- What one term adds to a document's BM25 score, k1 = 1.2 and b = 0.75, without the constant
+-- factor k1 + 1: between 0 and its idf. `relative_length` is the document's length over the mean.
+-- Written so that the frequency is worked out once: tf / (tf + K) = 1 - K / (tf + K).
+CREATE FUNCTION pgsearch.bm25_term(
+  tsv tsvector, term tsquery, idf double precision, relative_length double precision
+) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN idf * (1 - 1 / (1 + pgsearch.term_frequency(tsv, term) / (0.3 + 0.9 * relative_length)));
+
+
+-- Refuses a request that cannot be answered, and says what to ask instead.
+CREATE FUNCTION pgsearch.check_request(query text, k integer, mode text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+  IF query IS NULL OR query !~ '[^[:space:]]' THEN
+    RAISE EXCEPTION 'pgsearch: the query is empty'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass at least one word.';
+  END IF;
+  IF length(query) > 8192 THEN
+    RAISE EXCEPTION 'pgsearch: the query is % characters long, at most 8192 are answered', length(query)
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the words or sentences that matter.';
+  END IF;
+  IF k IS NULL OR k NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'pgsearch: k is %, it must lie between 1 and 1000', coalesce(k::text, 'NULL')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask for the best few, as in k => 10.';
+  END IF;
+  IF mode IS NULL OR mode NOT IN ('hybrid', 'keyword', 'vector') THEN
+    RAISE EXCEPTION 'pgsearch: mode is %, there are hybrid, keyword and vector', coalesce(quote_literal(mode), 'NULL')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for hybrid.';
+  END IF;
+END
+$$;
+
+
+-- The embedding that answers a query: the one that is named, else the active one. All columns are
+-- NULL when there is none; that the one that is named cannot answer is an error where it is required.
+CREATE FUNCTION pgsearch.answering_embedding(
+  schema_name text, index_name text, embedding text, is_required boolean DEFAULT true
+)
+RETURNS pgsearch.embedding
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+  found pgsearch.embedding;
+BEGIN
+  SELECT e.* INTO found
+  FROM pgsearch.embedding AS e
+  JOIN pgsearch.search_index AS i ON i.id = e.search_index_id
+  WHERE i.schema_name = answering_embedding.schema_name
+    AND i.name = answering_embedding.index_name
+    AND CASE
+          WHEN answering_embedding.embedding IS NULL THEN e.state = 'active'
+          ELSE e.name = answering_embedding.embedding
+        END;
+  IF found.state IN ('ready', 'active') THEN
+    RETURN found;
+  END IF;
+  IF embedding IS NOT NULL AND is_required THEN
+    RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot answer: it %',
+        quote_literal(embedding), quote_ident(index_name),
+        coalesce('is ' || found.state, 'does not exist')
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'See `pgsearch status`; `pgsearch sync` makes an embedding ready.';
+  END IF;
+  RETURN NULL;
+END
+$$;
+
+
+-- Makes a ready embedding the one that answers; the one before it stays ready, and so is the way
+-- back. Nothing is locked but rows of the registry: searches look the embedding up.
+--
+-- One that is not ready is refused, for search would get worse. But where no embedding answers
+-- anyway, as when a history of migrations is replayed on a new database, or where `when_ready`
+-- says so, the worker activates it as soon as it is ready.
+CREATE FUNCTION pgsearch.activate_embedding(
+  schema_name text, index_name text, embedding text, when_ready boolean DEFAULT false
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  index_id integer;
+  found pgsearch.embedding;
+BEGIN
+  SELECT i.id INTO index_id FROM pgsearch.search_index AS i
+  WHERE i.schema_name = activate_embedding.schema_name
+    AND i.name = activate_embedding.index_name
+  FOR UPDATE;
+  SELECT e.* INTO found FROM pgsearch.embedding AS e
+  WHERE e.search_index_id = index_id AND e.name = activate_embedding.embedding
+  FOR UPDATE;
+  IF found.id IS NULL THEN
+    RAISE EXCEPTION 'pgsearch: search index % has no embedding %',
+        quote_ident(index_name), quote_literal(embedding)
+      USING ERRCODE = 'undefined_object', HINT = coalesce(
+        'It has ' || (SELECT string_agg(e.name, ', ' ORDER BY e.id) FROM pgsearch.embedding AS e
+                      WHERE e.search_index_id = index_id) || '.',
+        'Add one with op.add_embedding().');
+  END IF;
+  UPDATE pgsearch.embedding AS e SET activate_when_ready = false
+  WHERE e.search_index_id = index_id AND e.activate_when_ready;
+  IF found.state = 'active' THEN
+    RETURN;
+  END IF;
+  IF found.state <> 'ready' THEN
+    IF found.state = 'retired' OR (NOT when_ready AND EXISTS (
+      SELECT FROM pgsearch.embedding AS e WHERE e.search_index_id = index_id AND e.state = 'active'
+    )) THEN
+      RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot be activated: it is %',
+          quote_literal(embedding), quote_ident(index_name), found.state
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'Run `pgsearch sync`, or wait for the worker; `pgsearch status` shows how far it is.';
+    END IF;
+    UPDATE pgsearch.embedding AS e SET activate_when_ready = true WHERE e.id = found.id;
+    RETURN;
+  END IF;
+  UPDATE pgsearch.embedding SET state = 'ready'
+  WHERE search_index_id = index_id AND state = 'active';
+  UPDATE pgsearch.embedding SET state = 'active', activated_at = clock_timestamp()
+  WHERE id = found.id;
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind)
+  VALUES (index_id, found.name, 'activated');
+END
+$$;
+
+
+-- Takes the active embedding out of use: search answers from keywords until one is activated.
+CREATE FUNCTION pgsearch.deactivate_embedding(schema_name text, index_name text, embedding text)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  index_id integer;
+BEGIN
+  UPDATE pgsearch.embedding AS e SET state = 'ready'
+  FROM pgsearch.search_index AS i
+  WHERE i.id = e.search_index_id AND i.schema_name = deactivate_embedding.schema_name
+    AND i.name = deactivate_embedding.index_name AND e.name = embedding AND e.state = 'active'
+  RETURNING i.id INTO index_id;
+  IF index_id IS NOT NULL THEN
+    INSERT INTO pgsearch.event (search_index_id, embedding, kind) VALUES (index_id, deactivate_embedding.embedding, 'deactivated');
+  END IF;
+END
+$$;
+
+
+-- The source table, as it is called now: the table whose rows the search index reads. NULL if what
+-- reads them is gone, as after a DROP COLUMN ... CASCADE.
+CREATE FUNCTION pgsearch.source_table(schema_name text, index_name text) RETURNS regclass
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN (
+  SELECT argument.typrelid::regclass
+  FROM pg_catalog.pg_proc AS reader
+  JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = reader.pronamespace
+  JOIN pg_catalog.pg_type AS argument ON argument.oid = reader.proargtypes[0]
+  WHERE namespace.nspname = schema_name AND reader.proname = index_name || '_read'
+    AND reader.pronargs = 1 AND argument.typrelid <> 0
+);
+
+
+-- The text search configuration that a row or a caller names, as in 'german', 'de', 'de-AT' or
+-- 'public.mine'. NULL where there is none of that name.
+CREATE FUNCTION pgsearch.text_configuration(name text) RETURNS regconfig
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN (
+  SELECT configuration.oid::regconfig
+  FROM pg_catalog.pg_ts_config AS configuration
+  JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = configuration.cfgnamespace
+  WHERE (namespace.nspname = 'pg_catalog' AND configuration.cfgname IN (lower(name), (
+      SELECT code.configuration
+      FROM (VALUES
+        ('ar', 'arabic'), ('ca', 'catalan'), ('da', 'danish'), ('de', 'german'), ('el', 'greek'),
+        ('en', 'english'), ('es', 'spanish'), ('et', 'estonian'), ('eu', 'basque'),
+        ('fi', 'finnish'), ('fr', 'french'), ('ga', 'irish'), ('hi', 'hindi'),
+        ('hu', 'hungarian'), ('hy', 'armenian'), ('id', 'indonesian'), ('it', 'italian'),
+        ('lt', 'lithuanian'), ('nb', 'norwegian'), ('ne', 'nepali'), ('nl', 'dutch'),
+        ('nn', 'norwegian'), ('no', 'norwegian'), ('pl', 'polish'), ('pt', 'portuguese'),
+        ('ro', 'romanian'), ('ru', 'russian'), ('sr', 'serbian'), ('sv', 'swedish'),
+        ('ta', 'tamil'), ('tr', 'turkish'), ('yi', 'yiddish')
+      ) AS code (language, configuration)
+      WHERE code.language = lower(substring(name FROM '^[A-Za-z]{2}(?=[-_]|$)'))
+    )))
+    OR namespace.nspname || '.' || configuration.cfgname = name
+  ORDER BY namespace.nspname = 'pg_catalog' DESC
+  LIMIT 1
+);
+
+
+-- The text search configuration of one row: of its own where it names one, else the index's.
+CREATE FUNCTION pgsearch.row_configuration(named text, otherwise regconfig) RETURNS regconfig
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN coalesce(pgsearch.text_configuration(named), otherwise);
+
+-- The text search configuration in which a query is read; a name that means nothing is an error.
+CREATE FUNCTION pgsearch.query_configuration(named text, otherwise regconfig) RETURNS regconfig
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+  found regconfig := pgsearch.text_configuration(named);
+BEGIN
+  IF named IS NOT NULL AND found IS NULL THEN
+    RAISE EXCEPTION 'pgsearch: there is no text search configuration for the language %', quote_literal(named)
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a name as in ''german'', or a code as in ''de''.';
+  END IF;
+  RETURN coalesce(found, otherwise);
+END
+$$;
+
+
+-- The texts of a JSON document, one on each line: its string values in order, without its keys.
+CREATE FUNCTION pgsearch.json_text(document jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (
+  SELECT string_agg(entry.value #>> '{}', E'\n' ORDER BY entry.place)
+  FROM jsonb_path_query(document, 'strict $.** ? (@.type() == "string")')
+    WITH ORDINALITY AS entry (value, place)
+);
+
+CREATE FUNCTION pgsearch.json_text(document json) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN pgsearch.json_text(document::jsonb);
+
+
+-- Gives an object that had to be made anew the privileges of the one before it.
+CREATE FUNCTION pgsearch.grant_again(object text, privileges aclitem[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  held record;
+BEGIN
+  IF privileges IS NULL THEN
+    RETURN;  -- it had those that an object has by default
+  END IF;
+  EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', object);
+  FOR held IN SELECT * FROM aclexplode(privileges) LOOP
+    EXECUTE format('GRANT %s ON %s TO %s%s', held.privilege_type, object,
+      CASE held.grantee WHEN 0 THEN 'PUBLIC' ELSE held.grantee::regrole::text END,
+      CASE WHEN held.is_grantable THEN ' WITH GRANT OPTION' END);
+  END LOOP;
+END
+$$;
+
+
+-- Notes another definition of a search index, and what workers have to do again for it: documents
+-- where what stands in a tsvector changes, chunks where what is embedded changes. The vectors of
+-- chunks that come out the same are kept.
+CREATE FUNCTION pgsearch.change_search_index(
+  schema_name text, index_name text, definition jsonb, template_version integer, refill boolean
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  old pgsearch.search_index;
+  documents boolean;
+  chunks boolean;
+BEGIN
+  SELECT i.* INTO old FROM pgsearch.search_index AS i
+  WHERE i.schema_name = change_search_index.schema_name AND i.name = index_name
+  FOR UPDATE;
+  IF old.id IS NULL THEN
+    RAISE EXCEPTION 'pgsearch: there is no search index %.%', quote_ident(schema_name), quote_ident(index_name)
+      USING ERRCODE = 'undefined_object', HINT = 'Create it first, with op.create_search_index().';
+  END IF;
+  -- Types may be spelt in several ways; the companions have them anyway.
+  IF (SELECT jsonb_agg(entry - 1 ORDER BY place) FROM jsonb_array_elements(old.definition -> 'key')
+        WITH ORDINALITY AS k (entry, place))
+     <> (SELECT jsonb_agg(entry - 1 ORDER BY place) FROM jsonb_array_elements(definition -> 'key')
+        WITH ORDINALITY AS k (entry, place)) THEN
+    RAISE EXCEPTION 'pgsearch: search index % is kept by the key %, not %', quote_ident(index_name),
+        old.definition -> 'key', definition -> 'key'
+      USING ERRCODE = 'feature_not_supported',
+            HINT = 'A key cannot be changed in place: drop the search index and create it anew.';
+  END IF;
+  documents := refill OR old.refill_documents
+    OR old.definition -> 'text' IS DISTINCT FROM definition -> 'text'
+    OR old.definition -> 'language' IS DISTINCT FROM definition -> 'language'
+    OR old.definition -> 'language_column' IS DISTINCT FROM definition -> 'language_column';
+  chunks := refill OR old.refill_chunks
+    OR old.definition -> 'chunking' IS DISTINCT FROM definition -> 'chunking'
+    -- Weights, the second entry of each, are not embedded.
+    OR (SELECT jsonb_agg(entry - 1 ORDER BY place) FROM jsonb_array_elements(old.definition -> 'text')
+          WITH ORDINALITY AS t (entry, place))
+       IS DISTINCT FROM
+       (SELECT jsonb_agg(entry - 1 ORDER BY place) FROM jsonb_array_elements(definition -> 'text')
+          WITH ORDINALITY AS t (entry, place));
+  UPDATE pgsearch.search_index AS i SET
+    definition = change_search_index.definition,
+    table_name = change_search_index.definition ->> 'table',
+    template_version = change_search_index.template_version,
+    capturing = false,
+    refill_documents = documents,
+    refill_chunks = chunks,
+    fill_key = CASE WHEN NOT (documents OR chunks) THEN i.fill_key END,
+    filled_at = CASE WHEN NOT (documents OR chunks) THEN i.filled_at END
+  WHERE i.id = old.id;
+  IF documents OR chunks THEN
+    UPDATE pgsearch.embedding AS e SET fill_watermark = NULL
+    WHERE e.search_index_id = old.id AND e.state = 'filling';
+    INSERT INTO pgsearch.event (search_index_id, kind, detail)
+    VALUES (old.id, 'changed', jsonb_build_object('documents', documents, 'chunks', chunks));
+  END IF;
+END
+$$;
+
+
+-- Search runs as the caller, who must be able to read the registry. It holds names, no content.
+GRANT USAGE ON SCHEMA pgsearch TO PUBLIC;
+
+GRANT SELECT ON pgsearch.installation, pgsearch.search_index, pgsearch.embedding TO PUBLIC;
+
+
+INSERT INTO pgsearch.installation (version) VALUES (2);
