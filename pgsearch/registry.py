@@ -11,7 +11,8 @@ from pgsearch import resources
 from pgsearch.database import Connection
 from pgsearch.declare import Model
 from pgsearch.definition import IndexDefinition
-from pgsearch.errors import NotInstalled, ObjectMissing
+from pgsearch.errors import DatabaseError, NotInstalled, ObjectMissing
+from pgsearch.schema.index import TEMPLATE_VERSION
 from pgsearch.schema.install import VERSION
 
 #: States in which workers keep an embedding up to date.
@@ -40,11 +41,31 @@ class RegisteredEmbedding:
 
 @dataclass(frozen=True)
 class RegisteredIndex:
-    """One search index as the registry has it, with its embeddings in the order of adding."""
+    """One search index as the registry has it, with its embeddings in the order of adding.
+
+    Args:
+        id: The registry's number.
+        definition: What was declared; the table may have another name by now.
+        version: Another one after every change of the definition.
+        table: The table as it is called now, as `regclass` writes it; None if what reads it is
+            gone.
+        template_version: Which templates made its functions.
+        capturing: Whether its triggers are in place. Workers leave it alone until they are.
+        filled: Whether every row that is not captured by a trigger has its document.
+        refill: Whether the running fill does again what is there, after a change.
+        is_partitioned: Whether its table is partitioned.
+        embeddings: Its embeddings.
+    """
 
     id: int
     definition: IndexDefinition
+    version: str
+    table: str | None
+    template_version: int
+    capturing: bool
     filled: bool
+    refill: bool
+    is_partitioned: bool
     embeddings: tuple[RegisteredEmbedding, ...]
 
     @property
@@ -63,9 +84,37 @@ class RegisteredIndex:
         """The embedding that answers queries."""
         return next((e for e in self.embeddings if e.state == "active"), None)
 
+    @property
+    def problem(self) -> DatabaseError | None:
+        """What keeps workers from working on it, as the error that says what to do."""
+        if self.template_version < TEMPLATE_VERSION:
+            return NotInstalled(
+                f"Search index {self.name} was made by an older version of pgsearch (templates "
+                f"{self.template_version}, this package works with {TEMPLATE_VERSION}).",
+                hint="`alembic revision --autogenerate` writes the operation that brings it up to "
+                "date.",
+            )
+        if not self.capturing:
+            return DatabaseError(
+                f"Search index {self.name} does not follow its table now: a migration has "
+                "suspended it, or stopped in its middle.",
+                hint="Run `alembic upgrade head`; op.alter_search_index() lets it follow again.",
+            )
+        if self.table is None:
+            reader = f"{self.definition.schema}.{self.definition.names.read}"
+            return ObjectMissing(
+                f"Search index {self.name} cannot read its table: the function {reader} is gone, "
+                "as after a DROP COLUMN … CASCADE.",
+                hint="`pgsearch doctor` prints the operation that mends it.",
+            )
+        return None
+
 
 def require_installed(connection: Connection) -> None:
-    """Raise NotInstalled unless the schema `pgsearch` is there, in this package's version."""
+    """Raise NotInstalled unless the schema `pgsearch` is there, in this package's version or newer.
+
+    Versions only add, so a newer schema serves an older package.
+    """
     row = connection.execute("SELECT to_regclass('pgsearch.installation') IS NOT NULL").fetchone()
     if row != (True,):
         raise NotInstalled(
@@ -74,12 +123,12 @@ def require_installed(connection: Connection) -> None:
             "whose migrations call op.pgsearch_install(); `pgsearch migrate` runs pgsearch's own.",
         )
     found = connection.execute("SELECT max(version) FROM pgsearch.installation").fetchone()
-    if found != (VERSION,):
+    version = found[0] if found else None
+    if version is None or version < VERSION:
         raise NotInstalled(
-            f"The schema pgsearch has version {found and found[0]}, this package works with "
-            f"version {VERSION}.",
-            hint=f"Add a migration with op.pgsearch_install(version={VERSION}), or install the "
-            "package that belongs to the schema.",
+            f"The schema pgsearch has version {version}, this package needs version {VERSION}.",
+            hint=f"Add a migration with op.pgsearch_install(version={VERSION}); "
+            "`alembic revision --autogenerate` writes it.",
         )
 
 
@@ -101,10 +150,9 @@ def read(connection: Connection, *wanted: str) -> tuple[RegisteredIndex, ...]:
             embeddings.setdefault(row["search_index_id"], []).append(_embedding(row))
         found = tuple(
             RegisteredIndex(
-                id=row["id"],
-                definition=IndexDefinition.from_json(row["definition"]),
-                filled=row["filled"],
+                definition=IndexDefinition.from_json(row.pop("definition")),
                 embeddings=tuple(embeddings.get(row["id"], ())),
+                **row,
             )
             for row in cursor.execute(resources.sql("registry/search_indexes.sql"))
         )

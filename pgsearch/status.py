@@ -43,9 +43,12 @@ class IndexStatus:
 
     Args:
         name: Its name.
-        table: Its source table.
+        table: Its source table, as it is called now.
         documents: Rows that keyword search knows.
+        capturing: Whether it follows its table; not so while a migration changes it.
         filled: Whether the rows that were there before the index have their documents.
+        rebuilding: Whether what is there is done again, while search goes on; as after a change
+            of what is declared, or of the table's partitions.
         truncated: Documents whose text was too long for its tsvector.
         chunks: Passages.
         waiting: Queue rows that wait for a worker, or for their next attempt.
@@ -61,7 +64,9 @@ class IndexStatus:
     name: str
     table: str
     documents: int
+    capturing: bool
     filled: bool
+    rebuilding: bool
     truncated: int
     chunks: int
     waiting: int
@@ -108,8 +113,10 @@ def _index(connection: Connection, index: RegisteredIndex) -> IndexStatus:
     counts = _row(connection, SQL(resources.sql("registry/status.sql")).format(**holes))
     return IndexStatus(
         name=index.name,
-        table=definition.table,
+        table=index.table or definition.table,
+        capturing=index.capturing,
         filled=index.filled,
+        rebuilding=not index.filled and (index.refill or index.active is not None),
         embeddings=tuple(
             _embedding(connection, index, embedding, counts["chunks"])
             for embedding in index.embeddings

@@ -63,11 +63,15 @@ def _print_json(found: tuple[IndexStatus, ...]) -> None:
 
 def facts(index: IndexStatus) -> list[str]:
     """Return what a search index holds and what waits, a line each."""
+    from rich.markup import escape
+
     filling = "" if index.filled else ", still reading rows that were there before it"
+    if index.rebuilding:
+        filling = ", rebuilding: searches find what is there"
     oldest = "" if index.oldest_s is None else f", the oldest for {age(index.oldest_s)}"
     failed = f", [red]{index.failed:,} failed[/]" if index.failed else ", none failed"
     return [
-        f"[bold]{index.name}[/] on table {index.table}",
+        f"[bold]{escape(index.name)}[/] on table {escape(index.table)}",
         f"  documents  {index.documents:,} ({size(index.document_bytes)}){filling}",
         f"  keywords   GIN index {size(index.keyword_index_bytes)}",
         f"  chunks     {index.chunks:,} ({size(index.chunk_bytes)} with their vectors)",
@@ -107,7 +111,12 @@ def _remarks(index: IndexStatus) -> list[str]:
     from rich.markup import escape
 
     remarks = []
-    if not index.filled:
+    if not index.capturing:
+        remarks.append(
+            "It does not follow its table now: a migration has suspended it, or stopped in its "
+            "middle. Run `alembic upgrade head`."
+        )
+    elif not index.filled:
         remarks.append("Rows are read by a worker; if none runs: `pgsearch sync`.")
     if index.failed:
         remarks.append(f"The row that failed last says: {escape(index.last_error or '')}")

@@ -33,6 +33,8 @@ def command(url: str | None, indexes: tuple[str, ...], batch: int) -> None:
     with console.progress() as display:
         report = Worker(uri, indexes=indexes, batch_rows=batch, on_progress=show(display)).drain()
     click.echo(summary(report))
+    if report.problems:
+        raise report.problems[0]
     if report.failed:
         raise EmbeddingFailed(
             f"The model failed on {report.failed:,} documents; the others are done.",

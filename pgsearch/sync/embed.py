@@ -109,7 +109,7 @@ def _contents(
     definition: IndexDefinition, document: Claimed, embedder: Embedder
 ) -> list[tuple[str, bytes]]:
     """Return a document's chunks as contents with their hashes."""
-    if document.is_gone:
+    if document.is_gone or document.texts is None:
         return []
     texts = dict(zip((column.name for column in definition.text), document.texts, strict=True))
     heading = texts.get(definition.chunking.heading or "")

@@ -27,6 +27,10 @@ from pgsearch.sync.statements import Statements
 Key: TypeAlias = tuple[str, ...]
 
 
+class IndexChanged(Exception):
+    """A migration has changed the search index since the registry was read."""
+
+
 class StoredChunk(NamedTuple):
     """A chunk as the database has it: its hash, and for each embedding whether it is missing."""
 
@@ -36,19 +40,21 @@ class StoredChunk(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Claimed:
-    """A key with the queue rows that ask for it, and what was read of it in the claim."""
+    """A key with the queue rows that ask for it, and what was read of it in the claim.
+
+    `texts` are those of the definition, in its order; None without a source row.
+    """
 
     key: Key
     queue_ids: tuple[int, ...]
     generation: int | None
-    present: bool
-    texts: tuple[str | None, ...]
+    texts: Sequence[str | None] | None
     chunks: Mapping[int, StoredChunk]
 
     @property
     def is_gone(self) -> bool:
         """Whether the row or its document no longer exists: its chunks go too."""
-        return self.generation is None or not self.present
+        return self.generation is None or self.texts is None
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,17 @@ def claim(
         embeddings: The embedding columns that are kept up to date.
         rows: How many queue rows at most.
         lease_s: Seconds after which the rows are anybody's again.
+
+    Raises:
+        IndexChanged: The definition is not the one that is known any more.
     """
     with connection.transaction():
         connection.execute(statements.hold_tables)
+        # What is read is held now, so that it is read by this definition or not at all.
+        if connection.execute(
+            statements.is_current, {"version": statements.version}
+        ).fetchone() != (True,):
+            raise IndexChanged
         leased = connection.execute(statements.claim, {"rows": rows, "lease_s": lease_s}).fetchall()
         if not leased:
             return None
@@ -120,18 +134,17 @@ def _read(
     asked: Mapping[Key, Sequence[int]],
 ) -> tuple[Claimed, ...]:
     keys = list(asked)
-    rows = connection.execute(statements.read, key_arrays(keys)).fetchall()
+    rows = connection.execute(statements.read, key_arrays(keys), binary=True).fetchall()
     stored = _stored_chunks(connection, statements, embeddings, keys)
     return tuple(
         Claimed(
             key=(key := keys[place - 1]),
             queue_ids=tuple(asked[key]),
             generation=generation,
-            present=present,
-            texts=tuple(texts),
+            texts=texts,
             chunks=stored.get(key, {}),
         )
-        for place, generation, present, *texts in rows
+        for place, generation, texts in rows
     )
 
 

@@ -26,10 +26,12 @@ class Statements:
 
     Args:
         definition: The search index.
+        version: Its version, as the registry has it.
         is_hashable: Whether all types of the key have a hash function; see `is_hashable`.
     """
 
     definition: IndexDefinition
+    version: str = ""
     is_hashable: bool = True
 
     @cached_property
@@ -45,16 +47,11 @@ class Statements:
             SQL("{}::text::{}").format(Placeholder(f"key_{position}"), sql_type(column.type))
             for position, column in enumerate(self.definition.key)
         ]
-        texts = [
-            SQL("source.{}::text").format(Identifier(column.name))
-            for column in self.definition.text
-        ]
         return holes | {
             "key_arrays": SQL(", ").join(arrays),
             "key_values": SQL(", ").join(values),
             "leased_key_texts": _each("first_value(leased.{}::text) OVER same", key),
             "chunk_key_texts": _each("chunk.{}::text", key),
-            "source_texts": SQL(", ").join(texts),
         }
 
     def _compose(self, name: str, **holes: Composable) -> Composed:
@@ -66,13 +63,18 @@ class Statements:
         return self._compose("hold_tables")
 
     @cached_property
+    def is_current(self) -> Composed:
+        """Ask whether the search index is still what is known of it: `version` → boolean."""
+        return self._compose("is_current")
+
+    @cached_property
     def claim(self) -> Composed:
         """Lease due queue rows: `rows`, `lease_s` → id, key."""
         return self._compose("claim")
 
     @cached_property
     def read(self) -> Composed:
-        """Read keys' texts: → place, generation, present, texts."""
+        """Read keys' texts: → place, generation, array of texts."""
         return self._compose("read")
 
     @cached_property

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from pgsearch import database, models, registry, resources
 from pgsearch.declare import Model
-from pgsearch.errors import ConnectionFailed, ModelError, ObjectMissing
+from pgsearch.errors import ConnectionFailed, DatabaseError, ModelError, ObjectMissing
 from pgsearch.lifecycle import advance, refresh_statistics
 from pgsearch.models import fingerprint
 from pgsearch.models.protocol import Embedder
@@ -24,10 +24,18 @@ from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 from pgsearch.sync import queue
 from pgsearch.sync.embed import LoadedEmbedding, check_dimensions, prepare
 from pgsearch.sync.fill import EmbeddingFill, fill_documents
+from pgsearch.sync.partitions import PartitionWatch
 from pgsearch.sync.statements import Statements, is_hashable
 
 log = logging.getLogger(__name__)
 
+
+#: What is missed of a search index that was changed or dropped.
+_UNDEFINED = (
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedFunction,
+)
 
 #: After so many claims in a row, an added embedding gets its turn too.
 _CLAIMS_IN_A_ROW = 16
@@ -65,6 +73,7 @@ class Report:
         failed: Documents on which a model failed; they are tried again, or parked.
         seconds: How long it took.
         entered: States that embeddings entered, as `name: state`.
+        problems: What kept search indexes from being brought up to date, an error for each.
     """
 
     documents: int = 0
@@ -74,6 +83,7 @@ class Report:
     failed: int = 0
     seconds: float = 0.0
     entered: list[str] = field(default_factory=list)
+    problems: list[DatabaseError] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -132,6 +142,8 @@ class Worker:
         self._stop = Event()
         self._claims = 0
         self._tasks: dict[int, _Task] = {}
+        self._told: dict[int, str] = {}
+        self._partitions = PartitionWatch()
 
     def stop(self) -> None:
         """Make `run` and `drain` return after the batch that they are at; any thread may call."""
@@ -141,13 +153,18 @@ class Worker:
         """Work until nothing waits that is due, then return what was done.
 
         Raises:
-            DatabaseError: The database cannot be reached, or pgsearch is not installed in it.
+            DatabaseError: The database cannot be reached, pgsearch is not installed in it, or
+                there is no search index that could be worked on.
             ModelError: A model cannot be loaded, or is not the registered one.
         """
         report = Report()
         started = time.perf_counter()
         with database.connect(self._url) as connection:
             self._prepare(connection)
+            indexes = registry.read(connection, *self._names)
+            report.problems = [problem for index in indexes if (problem := index.problem)]
+            if report.problems and len(report.problems) == len(indexes):
+                raise report.problems[0]
             while not self._stop.is_set() and self._round(connection, report):
                 pass
         report.seconds = time.perf_counter() - started
@@ -204,8 +221,8 @@ class Worker:
                 break
             try:
                 busy |= self._turn(connection, index, report)
-            except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable):
-                # A migration may drop an embedding or a search index at any time.
+            except (queue.IndexChanged, *_UNDEFINED):
+                # A migration may change or drop a search index or an embedding at any time.
                 if index in registry.read(connection):
                     raise
                 log.info("%s was changed by a migration.", index.name)
@@ -220,11 +237,22 @@ class Worker:
                 f"Search index {', '.join(self._names)} has no embedding to keep up to date.",
                 hint="Add one in a migration, with op.add_embedding().",
             )
-        return indexes
+        return tuple(index for index in indexes if self._is_usable(index))
+
+    def _is_usable(self, index: RegisteredIndex) -> bool:
+        """Return whether a search index can be worked on; if not, say why, once."""
+        problem = index.problem
+        if problem is not None and self._told.get(index.id) != str(problem):
+            # One that is just being created or altered is in order a moment later.
+            log.log(logging.WARNING if index.capturing else logging.INFO, "%s", problem)
+        self._told[index.id] = "" if problem is None else str(problem)
+        return problem is None
 
     def _turn(
         self, connection: database.Connection, index: RegisteredIndex, report: Report
     ) -> bool:
+        if self._partitions.look(connection, index):
+            return True
         if index.live:
             return self._step(connection, self._task(connection, index), report)
         # Without an embedding there are still keywords to find.
@@ -238,7 +266,9 @@ class Worker:
         if known is not None and known.index == index:
             return known
         definition = index.definition
-        statements = Statements(definition, is_hashable=is_hashable(connection, definition))
+        statements = Statements(
+            definition, index.version, is_hashable=is_hashable(connection, definition)
+        )
         embeddings = tuple(
             LoadedEmbedding(embedding, partial(self._verified, connection, embedding))
             for embedding in index.live

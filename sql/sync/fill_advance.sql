@@ -1,3 +1,7 @@
-UPDATE pgsearch.search_index
-SET fill_key = %(last)s::jsonb, filled_at = CASE WHEN %(last)s::jsonb IS NULL THEN clock_timestamp() END
+-- Notes the last key of a range; after the last range there is none, and nothing left to do again.
+UPDATE pgsearch.search_index SET
+  fill_key = %(last)s::jsonb,
+  filled_at = CASE WHEN %(last)s::jsonb IS NULL THEN clock_timestamp() END,
+  refill_documents = refill_documents AND %(last)s::jsonb IS NOT NULL,
+  refill_chunks = refill_chunks AND %(last)s::jsonb IS NOT NULL
 WHERE id = %(id)s

@@ -1,4 +1,4 @@
--- How far the first fill of an existing table is; NULL while another worker is at it.
+-- How far the fill of a search index is; NULL while another worker is at it, or a migration.
 SELECT fill_key::text FROM pgsearch.search_index
-WHERE id = %(id)s AND filled_at IS NULL
+WHERE id = %(id)s AND filled_at IS NULL AND capturing
 FOR UPDATE SKIP LOCKED

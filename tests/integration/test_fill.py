@@ -16,6 +16,7 @@ from pgsearch.models.protocol import Embedder
 from pgsearch.schema import embedding as embedding_ddl
 from pgsearch.sync import Progress, Report, Worker
 from pgsearch.testing import HashEmbedder
+from tests.plugins.search import execute_all
 from tests.plugins.worker import (
     SENTENCES,
     Stories,
@@ -241,14 +242,13 @@ def answering(stories: Stories) -> list[int]:
 
 
 def activate(stories: Stories, name: str) -> None:
-    for statement in embedding_ddl.activate_embedding("public", "story_search", name):
-        stories.execute(statement)
+    execute_all(
+        stories.connection, embedding_ddl.activate_embedding("public", "story_search", name)
+    )
 
 
 def drop(stories: Stories, name: str) -> None:
-    with stories.connection.transaction():
-        for statement in embedding_ddl.drop_embedding("public", "story_search", name):
-            stories.execute(statement)
+    execute_all(stories.connection, embedding_ddl.drop_embedding("public", "story_search", name))
 
 
 def test_an_embedding_is_switched_to_back_and_dropped(two_models: Stories) -> None:

@@ -16,6 +16,7 @@ from pgsearch.schema import embedding as embedding_ddl
 from pgsearch.sync import Worker, queue
 from pgsearch.sync.statements import Statements, is_hashable
 from pgsearch.testing import HashEmbedder, hash_model
+from tests.plugins.search import execute_all
 from tests.plugins.worker import create_search_index, differences, url_of
 
 SETTINGS = (
@@ -151,8 +152,7 @@ class Leaves:
 
     def add_embedding(self) -> None:
         declared = Embedding("hash_v2", hash_model(32))
-        for statement in embedding_ddl.add_embedding("public", "leaf_search", declared):
-            self.execute(statement)
+        execute_all(self.connection, embedding_ddl.add_embedding("public", "leaf_search", declared))
 
     def drain(self, batch_rows: int = 3) -> tuple[int, int, int]:
         """Let a worker do all that is due; return documents, chunks and failures."""

@@ -29,6 +29,7 @@ from pgsearch.sync.embed import LoadedEmbedding, prepare
 from pgsearch.sync.statements import Statements
 from pgsearch.testing import HashEmbedder, hash_model
 from tests.plugins.postgres import Databases
+from tests.plugins.search import execute_all
 
 STORY = IndexDefinition(
     "story_search",
@@ -133,8 +134,9 @@ class Stories:
 
     def drain_first_embedding(self) -> None:
         """Do what waits as a worker does that read the registry before an embedding was added."""
-        statements, columns = Statements(STORY), ("embedding_hash_v1",)
-        known = registry.read(self.connection)[0].embeddings[0]
+        (index,) = registry.read(self.connection)
+        statements, columns = Statements(STORY, index.version), ("embedding_hash_v1",)
+        known = index.embeddings[0]
         claim = queue.claim(self.connection, statements, columns, rows=1000, lease_s=60)
         assert claim is not None
         loaded = [LoadedEmbedding(known, lambda: HashEmbedder(64))]
@@ -144,8 +146,7 @@ class Stories:
     def add_embedding(self, name: str, dimensions: int) -> None:
         """Add an embedding of a HashEmbedder, as a migration does."""
         declared = Embedding(name, hash_model(dimensions))
-        for statement in embedding_ddl.add_embedding("public", STORY.name, declared):
-            self.execute(statement)
+        execute_all(self.connection, embedding_ddl.add_embedding("public", STORY.name, declared))
 
     def states(self) -> dict[str, str]:
         """Return the state of each embedding."""
@@ -225,8 +226,7 @@ def create_search_index(connection: product.Connection, definition: IndexDefinit
     created = index_ddl.create_search_index(definition)
     declared = Embedding("hash_v1", hash_model(64))
     added = embedding_ddl.add_embedding(definition.schema, definition.name, declared)
-    for statement in [*created, *added]:
-        connection.execute(statement.encode())
+    execute_all(connection, [*created, *added])
 
 
 def url_of(connection: product.Connection) -> str:
@@ -241,8 +241,7 @@ def installed_template(databases: Databases) -> str:
 
     def prepare(url: str) -> None:
         with product.connect(url) as connection:
-            for statement in install():
-                connection.execute(statement.encode())
+            execute_all(connection, install())
 
     return databases.template("installed", prepare)
 
@@ -261,8 +260,8 @@ def story_template(databases: Databases) -> str:
 
     def prepare(url: str) -> None:
         with product.connect(url) as connection:
-            for statement in [*install(), CREATE_STORY]:
-                connection.execute(statement.encode())
+            execute_all(connection, install())
+            connection.execute(CREATE_STORY)
             create_search_index(connection, STORY)
 
     return databases.template("story", prepare)
