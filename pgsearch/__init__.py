@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgsearch.declare import Chunking, Embedding, Model, SearchIndex
+from pgsearch.declare import Chunking, Embedding, Expression, Model, SearchIndex
 from pgsearch.errors import Error
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ __all__ = [
     "Chunking",
     "Embedding",
     "Error",
+    "Expression",
     "Hit",
     "Model",
     "SearchIndex",

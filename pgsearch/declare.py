@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pgsearch import names
-from pgsearch.definition import Chunking, IndexDefinition, TextColumn, TypedColumn
+from pgsearch.definition import (
+    Chunking,
+    Expression,
+    IndexDefinition,
+    TextColumn,
+    TypedColumn,
+    text_of,
+)
 from pgsearch.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, Table
+    from sqlalchemy import Column, FromClause, Table
 
-__all__ = ["Chunking", "Embedding", "Model", "SearchIndex", "declared_on"]
+__all__ = ["Chunking", "Embedding", "Expression", "Model", "SearchIndex", "declared_on"]
 
 #: HNSW takes `vector` columns of up to this many dimensions.
 MAX_DIMENSIONS = 2000
@@ -96,6 +103,8 @@ class Embedding:
         model: The model that fills it.
         m: HNSW: neighbours per node, 2 to 100.
         ef_construction: HNSW: candidates looked at for each node, 4 to 1000, at least 2 m.
+        adopt: A column of the table that holds vectors which this model has made before; they
+            are taken over when the embedding is added. It may be left out later.
     """
 
     name: str
@@ -103,6 +112,7 @@ class Embedding:
     _: KW_ONLY
     m: int = 16
     ef_construction: int = 64
+    adopt: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         names.check_embedding_name(self.name)
@@ -122,9 +132,13 @@ class SearchIndex:
 
     Args:
         name: Name of the search index; the search function is called so.
-        table: The SQLAlchemy table, as in `Article.__table__`.
-        text: Text columns with their tsvector weights, as in {"title": "A", "body": "B"}.
+        table: The SQLAlchemy `Table`, as in `Article.__table__`.
+        text: Text columns with their tsvector weights, as in {"title": "A", "body": "B"}, and
+            SQL expressions by a name of your own: {"notes": Expression("data ->> 'notes'", …)}.
+            Of a JSON column all string values are read, of an array its elements.
         language: Text search configuration.
+        language_column: A column that names a row's own, as in 'german' or 'de'; rows that name
+            none are read in `language`.
         filters: Columns that the search function takes as named parameters.
         chunking: How text is cut into passages.
         embeddings: The model versions.
@@ -135,10 +149,11 @@ class SearchIndex:
     """
 
     name: str
-    table: Table
+    table: FromClause
     _: KW_ONLY
-    text: Mapping[str, str]
+    text: Mapping[str, str | Expression]
     language: str = "english"
+    language_column: str | None = None
     filters: Sequence[str] = ()
     chunking: Chunking = field(default_factory=Chunking)
     embeddings: Sequence[Embedding] = ()
@@ -149,8 +164,8 @@ class SearchIndex:
         definition = self.definition()
         self._check_embeddings(definition.names)
         # On the metadata and not on the table, whose `info` Alembic writes into migrations.
-        noted = self.table.metadata.info.setdefault(_INFO_KEY, {})
-        declared = noted.setdefault(self.table.key, {})
+        noted = self.source_table.metadata.info.setdefault(_INFO_KEY, {})
+        declared = noted.setdefault(self.source_table.key, {})
         self._check_unlike(declared.get(self.name))
         declared[self.name] = self
 
@@ -185,7 +200,7 @@ class SearchIndex:
 
         if content(earlier) != content(self):
             raise DeclarationError(
-                f"Table {self.table.name!r} has two different search indexes {self.name!r}.",
+                f"Table {self.source_table.name!r} has two different search indexes {self.name!r}.",
                 hint="Give each its own name, or declare it once.",
             )
 
@@ -206,15 +221,36 @@ class SearchIndex:
                 hint="Name one of them, or add an Embedding of that name.",
             )
 
+    @property
+    def source_table(self) -> Table:
+        """The table; `table` is declared as wide as a mapped class's `__table__` is."""
+        return cast("Table", self.table)
+
     def _column(self, name: str, what: str) -> Column[Any]:
-        for column in self.table.columns:
+        for column in self.source_table.columns:
             if column.name == name:
                 return column
         raise DeclarationError(
-            f"Search index {self.name!r}: table {self.table.name!r} has no column {name!r} "
+            f"Search index {self.name!r}: table {self.source_table.name!r} has no column {name!r} "
             f"to use as {what}.",
-            hint="It has " + ", ".join(repr(c.name) for c in self.table.columns) + ".",
+            hint="It has " + ", ".join(repr(c.name) for c in self.source_table.columns) + ".",
         )
+
+    def _text(self, name: str, text: str | Expression) -> TextColumn:
+        """Return a text written out: what cannot be read as it is becomes an expression."""
+        if isinstance(text, str):
+            column = self._column(name, "text")
+            type_, computed = _type_text(column), column.computed
+            if computed is not None and computed.persisted is False:
+                # A virtual column: triggers see NULL in it, whatever is read from it.
+                text = Expression(str(computed.sqltext), weight=text)
+            elif type_ in ("json", "jsonb") or type_.endswith("[]"):
+                text = Expression(text_of(name, type_), weight=text)
+            else:
+                return TextColumn(name, text)
+        for column_name in text.columns:
+            self._column(column_name, f"part of the expression {name!r}")
+        return text.text_column(name, [c.name for c in self.source_table.columns])
 
     def definition(self, default_schema: str = "public") -> IndexDefinition:
         """Return the declaration written out in full, with the types of its columns.
@@ -222,23 +258,19 @@ class SearchIndex:
         Args:
             default_schema: The schema of a table that names none.
         """
-        from sqlalchemy.dialects import postgresql
-
-        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
         def typed(column: Column[Any]) -> TypedColumn:
-            return TypedColumn(column.name, _type_text(column.type.compile(dialect)))
+            return TypedColumn(column.name, _type_text(column))
 
         return IndexDefinition(
             name=self.name,
-            schema=self.table.schema or default_schema,
-            table=self.table.name,
-            key=tuple(typed(column) for column in self.table.primary_key.columns),
-            text=tuple(
-                TextColumn(self._column(name, "text").name, weight)
-                for name, weight in self.text.items()
-            ),
+            schema=self.source_table.schema or default_schema,
+            table=self.source_table.name,
+            key=tuple(typed(column) for column in self.source_table.primary_key.columns),
+            text=tuple(self._text(name, text) for name, text in self.text.items()),
             language=self.language,
+            language_column=self.language_column
+            and self._column(self.language_column, "the language").name,
             filters=tuple(typed(self._column(name, "a filter")) for name in self.filters),
             chunking=self.chunking,
         )
@@ -251,8 +283,11 @@ class SearchIndex:
         return next(e for e in self.embeddings if e.name == self.active)
 
 
-def _type_text(compiled: str) -> str:
-    """Return a compiled type as PostgreSQL shows it: lower case but for quoted names."""
+def _type_text(column: Column[Any]) -> str:
+    """Return a column's type as PostgreSQL shows it: lower case but for quoted names."""
+    from sqlalchemy.dialects import postgresql
+
+    compiled = column.type.compile(postgresql.dialect())  # type: ignore[no-untyped-call]
     bare = re.sub(r' COLLATE "(?:[^"]|"")*"', "", compiled)
     return re.sub(r'("(?:[^"]|"")*")|([^"]+)', lambda part: part[1] or part[2].lower(), bare)
 

@@ -83,6 +83,14 @@ class Expression:
         return TextColumn(name, self.weight, self.sql, columns)
 
 
+def text_of(column: str, type_: str) -> str:
+    """Return the SQL expression that reads a column of JSON, or an array, as text."""
+    quoted = '"' + column.replace('"', '""') + '"'
+    if type_.endswith("]"):
+        return f"array_to_string({quoted}, ' ')"
+    return f"pgsearch.json_text({quoted})"
+
+
 def _names(sql: str, column: str) -> bool:
     """Return whether an expression may read a column: too often does no harm, too seldom would."""
     return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", sql, re.IGNORECASE) is not None

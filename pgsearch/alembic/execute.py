@@ -17,7 +17,7 @@ from alembic.operations import Operations
 from psycopg.sql import Identifier
 
 from pgsearch import resources
-from pgsearch.definition import Expression, TextColumn, TypedColumn
+from pgsearch.definition import Expression, TextColumn, TypedColumn, text_of
 from pgsearch.errors import DeclarationError, NotInstalled, ObjectMissing
 from pgsearch.schema.install import VERSION
 from pgsearch.schema.steps import Kind, LockPatience, Step, in_one_transaction, written
@@ -84,12 +84,13 @@ def _is_in_outer_transaction(context: MigrationContext) -> bool:
 
 
 def _was_made_here(operations: Operations, relation: str | None) -> bool:
-    """Return whether a relation was created, or locked against everyone, in this transaction."""
+    """Return whether a relation was created in this transaction, so that nobody else can see it."""
     if relation is None:
         return False
     query = sa.text(
-        "SELECT xmin = pg_current_xact_id_if_assigned()::xid"
-        " FROM pg_catalog.pg_class WHERE oid = to_regclass(:relation)"
+        # Its row type: a change of the table writes another version of the table's own entry.
+        "SELECT t.xmin = pg_current_xact_id_if_assigned()::xid FROM pg_catalog.pg_type AS t"
+        " JOIN pg_catalog.pg_class AS c ON c.reltype = t.oid WHERE c.oid = to_regclass(:relation)"
     )
     return bool(operations.get_bind().scalar(query, {"relation": relation}))
 
@@ -161,14 +162,6 @@ class Source:
                 hint='Write it out, as in key={"id": "bigint"}.',
             )
         return self.typed(self.primary_key)
-
-
-def text_of(column: str, type_: str) -> str:
-    """Return an SQL expression that reads a column of JSON, or an array, as text."""
-    quoted = Identifier(column).as_string(None)
-    if type_.endswith("]"):
-        return f"array_to_string({quoted}, ' ')"
-    return f"pgsearch.json_text({quoted})"
 
 
 class Reader:

@@ -103,7 +103,7 @@ class _DefiningOp(PgsearchOp):
         self.schema = schema
 
     @classmethod
-    def of(cls, definition: IndexDefinition, schema: str | None) -> Self:
+    def of(cls, definition: IndexDefinition, schema: str | None, **options: Any) -> Self:
         """Return the operation that carries a definition."""
         return cls(
             definition.name,
@@ -120,6 +120,7 @@ class _DefiningOp(PgsearchOp):
             filters=dict(definition.filters),
             chunking=definition.chunking,
             schema=schema,
+            **options,
         )
 
     def definition(self, reader: Reader) -> IndexDefinition:
@@ -217,6 +218,8 @@ class AlterSearchIndexOp(_DefiningOp):
         self.refill = refill
         self.before = before
         self.reasons = tuple(reasons)
+        #: What let go of the table before it, if anything did.
+        self.suspension: SuspendSearchIndexOp | None = None
 
     @classmethod
     def alter_search_index(
@@ -271,6 +274,8 @@ class AlterSearchIndexOp(_DefiningOp):
 
     def reverse(self) -> MigrateOperation:
         """Return the operation that undoes this one; autogenerate knows what was before."""
+        if self.suspension is not None:
+            return self.suspension
         if self.before is None:
             raise ValueError(
                 f"Altering search index {self.name!r} does not say what it was before."
@@ -298,6 +303,19 @@ class SuspendSearchIndexOp(PgsearchOp):
         self.table = table
         self.filters = filters
         self.schema = schema
+        self.end: AlterSearchIndexOp | None = None
+
+    def end_with(self, alter: AlterSearchIndexOp) -> None:
+        """Note what takes hold of the table again, so that both can be undone."""
+        assert alter.before is not None
+        alter.suspension = self
+        self.end = AlterSearchIndexOp.of(alter.before, self.schema, refill=True)
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one; autogenerate knows what was before."""
+        if self.end is None:
+            raise ValueError(f"Suspending search index {self.name!r} does not say what it was.")
+        return self.end
 
     @classmethod
     def suspend_search_index(

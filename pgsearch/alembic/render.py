@@ -12,7 +12,7 @@ from alembic.autogenerate.api import AutogenContext
 
 from pgsearch.alembic import embeddings, operations
 from pgsearch.declare import Model
-from pgsearch.definition import Chunking
+from pgsearch.definition import Chunking, Expression
 
 
 def _call(context: AutogenContext, name: str, *positional: Any, **named: Any) -> str:
@@ -27,29 +27,37 @@ def _call(context: AutogenContext, name: str, *positional: Any, **named: Any) ->
 
 
 def _value(context: AutogenContext, value: Any) -> str:
-    if isinstance(value, (Model, Chunking)):
+    if isinstance(value, (Model, Chunking, Expression)):
         name = type(value).__name__
         context.imports.add(f"from pgsearch import {name}")
         return f"{name}({', '.join(_fields(value))})"
     if isinstance(value, str):
         return _string(value)
     if isinstance(value, Mapping):
-        items = (f"{_string(k)}: {_string(v)}" for k, v in value.items())
+        items = (f"{_string(k)}: {_value(context, v)}" for k, v in value.items())
         return "{" + ", ".join(items) + "}"
-    return repr(value)
+    return _literal(value)
 
 
-def _fields(value: Model | Chunking) -> list[str]:
-    """Return a declaration's arguments that differ from their defaults, the name first."""
+def _fields(value: Model | Chunking | Expression) -> list[str]:
+    """Return a declaration's arguments that differ from their defaults, its name or SQL first."""
     written = []
     for field in fields(value):
         content = getattr(value, field.name)
-        text = _string(content) if isinstance(content, str) else repr(content)
-        if field.name == "name":
+        text = _literal(content)
+        if field.name in ("name", "sql"):
             written.append(text)
         elif content != field.default:
             written.append(f"{field.name}={text}")
     return written
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    return repr(value)
 
 
 def _string(value: str) -> str:

@@ -143,7 +143,7 @@ def search(
             f"Search index {chosen.name!r} declares no active embedding for mode 'vector'.",
             hint="Declare active='…' on the SearchIndex, or pass embedding='…'.",
         )
-    table = chosen.table
+    table = chosen.source_table
     conditions = list(where) if isinstance(where, (list, tuple)) else [where]
     keys = select(*table.primary_key.columns).where(*conditions) if conditions else None
     statement = SearchStatement(
@@ -205,7 +205,7 @@ def _index(source: Any, index: SearchIndex | None) -> SearchIndex:
     if index is not None:
         if index.table is not table:
             raise DeclarationError(
-                f"Search index {index.name!r} is on table {index.table.name!r}, "
+                f"Search index {index.name!r} is on table {index.source_table.name!r}, "
                 f"not on {table.name!r}.",
                 hint="Pass a search index of the table that is searched.",
             )

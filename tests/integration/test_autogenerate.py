@@ -116,7 +116,7 @@ def relations(project: Project) -> set[str]:
 
 
 def test_it_creates_once_and_then_sees_nothing(project: Project) -> None:
-    created = ["create_table", "pgsearch_install", "create_search_index", "add_embedding"]
+    created = ["pgsearch_install", "create_table", "create_search_index", "add_embedding"]
     assert project.calls(metadata(64)) == created
     project.upgrade(metadata(64))
     for _ in range(10):

@@ -71,3 +71,9 @@ def mistakes() -> None:
     search(Article, "storm", limit="10")  # error: call-overload
     search(Article, "storm", where="id > 3")  # error: call-overload
     Hit(score=1.0)  # error: call-arg
+
+
+def a_declaration() -> None:
+    reveal_type(
+        SearchIndex("article_search", Article.__table__, text={"title": "A"})
+    )  # SearchIndex
