@@ -1,3 +1,8 @@
 """What all tests share; the server and databases are in `tests.plugins.postgres`."""
 
-pytest_plugins = ["tests.plugins.postgres", "tests.plugins.worker", "tests.plugins.orm"]
+pytest_plugins = [
+    "tests.plugins.postgres",
+    "tests.plugins.worker",
+    "tests.plugins.orm",
+    "tests.plugins.autogenerate",
+]

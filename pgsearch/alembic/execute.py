@@ -41,15 +41,13 @@ def run(operations: Operations, steps: Iterable[Step], *, uses: str | None = Non
     """
     context = operations.get_context()
     patience = _patience(context)
-    in_place = not context.as_sql and (
-        _is_in_outer_transaction(context) or _was_made_here(operations, uses)
-    )
+    if _is_in_place(operations, uses):
+        for step in steps:
+            _execute(operations, in_one_transaction(step))
+        return
+    is_apart = not context.as_sql and _is_autocommitting(context)
     for is_plain, group in groupby(steps, key=lambda step: step.kind is Kind.PLAIN):
-        if in_place:
-            for step in group:
-                _execute(operations, in_one_transaction(step))
-            continue
-        with nullcontext() if is_plain else context.autocommit_block():
+        with nullcontext() if is_plain or is_apart else context.autocommit_block():
             for step in group:
                 _execute(operations, written(step, patience))
 
@@ -76,11 +74,19 @@ def _patience(context: MigrationContext) -> LockPatience:
     return LockPatience(**options)
 
 
-def _is_in_outer_transaction(context: MigrationContext) -> bool:
-    """Return whether somebody else has begun the transaction, who alone may end it."""
-    connection = context.connection
-    assert connection is not None
-    return connection.in_transaction() and context._transaction is None
+def _is_in_place(operations: Operations, relation: str | None) -> bool:
+    context = operations.get_context()
+    if context.as_sql or _is_autocommitting(context):
+        return False
+    # Somebody else has begun the transaction, and alone may end it.
+    is_others = context._transaction is None
+    return is_others or _was_made_here(operations, relation)
+
+
+def _is_autocommitting(context: MigrationContext) -> bool:
+    """Return whether the migration has left its transaction already, with an autocommit block."""
+    assert context.connection is not None
+    return context.connection.get_isolation_level() == "AUTOCOMMIT"
 
 
 def _was_made_here(operations: Operations, relation: str | None) -> bool:

@@ -3,109 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alembic import command
-from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.operations.ops import MigrationScript
 from alembic.util import CommandError
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text
+from sqlalchemy import MetaData
 
-from pgsearch import Chunking, Embedding, Model, SearchIndex, resources
-from pgsearch.database import sqlalchemy_url
+from pgsearch import Embedding, resources
 from pgsearch.declare import declared_on
-from pgsearch.sync import Worker
 from pgsearch.testing import hash_model
-
-
-def metadata(*embeddings: int, schema: str | None = None, **options: Any) -> MetaData:
-    """A table `article` with a search index; `embeddings` are dimensions of hash models."""
-    metadata = MetaData()
-    table = Table(
-        "article",
-        metadata,
-        Column("id", BigInteger, primary_key=True),
-        Column("tenant_id", Integer),
-        Column("title", Text),
-        Column("body", Text),
-        Column("code", String(9)),
-        schema=schema,
-    )
-    SearchIndex(
-        "article_search",
-        table,
-        **{
-            "text": {"title": "A", "body": "B"},
-            "filters": ["tenant_id", "code"],
-            "chunking": Chunking(heading="title"),
-            "embeddings": [Embedding(f"hash_{n}", hash_model(n)) for n in embeddings],
-            **options,
-        },
-    )
-    return metadata
-
-
-class Project:
-    """Autogenerates against a database and runs what was generated, as text."""
-
-    def __init__(self, connection: sa.Connection) -> None:
-        self.connection = connection
-
-    def generate(self, wanted: MetaData, **options: Any) -> MigrationScript:
-        context = MigrationContext.configure(
-            self.connection,
-            opts={"target_metadata": wanted, **options},
-        )
-        return produce_migrations(context, wanted)
-
-    def render(self, operations: Any) -> str:
-        context = MigrationContext.configure(self.connection)
-        return render_python_code(operations, migration_context=context)
-
-    def calls(self, wanted: MetaData, **options: Any) -> list[str]:
-        """The names of the operations that an upgrade would call."""
-        code = self.render(self.generate(wanted, **options).upgrade_ops)
-        return [
-            line.strip().removeprefix("op.").partition("(")[0]
-            for line in code.splitlines()
-            if line.strip().startswith("op.")
-        ]
-
-    def run(self, code: str) -> None:
-        names = {
-            "op": Operations(MigrationContext.configure(self.connection)),
-            "sa": sa,
-            "Chunking": Chunking,
-            "Model": Model,
-        }
-        exec("if True:\n    " + code.replace("\n", "\n    "), names)
-        self.connection.commit()
-
-    def upgrade(self, wanted: MetaData) -> str:
-        """Bring the database to the metadata; return the code of the downgrade."""
-        script = self.generate(wanted)
-        self.run(self.render(script.upgrade_ops))
-        return self.render(script.downgrade_ops)
-
-
-@pytest.fixture
-def project(database: str) -> Iterator[Project]:
-    engine = sa.create_engine(sqlalchemy_url(database))
-    with engine.connect() as connection:
-        yield Project(connection)
-    engine.dispose()
-
-
-@pytest.fixture
-def drain(database: str) -> Callable[[], Any]:
-    return lambda: Worker(database).drain()
+from tests.plugins.autogenerate import Project, metadata
 
 
 def relations(project: Project) -> set[str]:
@@ -215,22 +127,6 @@ def test_another_schema(project: Project) -> None:
     assert project.calls(metadata(64, schema="My Shop"), **options) == []
     # Alembic itself does not look into other schemas then; pgsearch goes by the registry.
     assert project.calls(metadata(64, schema="My Shop")) == ["create_table"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"text": {"title": "A"}},
-        {"language": "simple"},
-        {"filters": []},
-        {"chunking": Chunking()},
-    ],
-    ids=["text", "language", "filters", "chunking"],
-)
-def test_a_changed_search_index_is_said_to_be_so(project: Project, change: dict[str, Any]) -> None:
-    project.upgrade(metadata(64))
-    with pytest.raises(CommandError, match="declared otherwise than it was created"):
-        project.generate(metadata(64, **change))
 
 
 def test_a_changed_model_must_have_a_name_of_its_own(project: Project) -> None:
