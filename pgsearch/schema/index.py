@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgsearch.definition import IndexDefinition
+from pgsearch.schema.parsed import parsed_objects
 from pgsearch.schema.steps import Step, locked, plain
 from pgsearch.schema.templates import (
     columns,
@@ -112,7 +113,9 @@ def _source_files(definition: IndexDefinition) -> list[str]:
 
 
 def _triggers(definition: IndexDefinition, holes: dict[str, Composable]) -> Step:
-    return locked(f"The triggers of search index {definition.name}", _render("triggers", holes))
+    table = SQL("{}::regclass").format(holes["table_name"])
+    noted = holes | {"parsed_objects": parsed_objects(definition.name, definition.schema, table)}
+    return locked(f"The triggers of search index {definition.name}", _render("triggers", noted))
 
 
 def _render(file: str, holes: dict[str, Composable]) -> str:
