@@ -21,7 +21,11 @@ LIVE_STATES = ("filling", "indexing", "ready", "active")
 
 @dataclass(frozen=True)
 class RegisteredEmbedding:
-    """One embedding as the registry has it."""
+    """One embedding as the registry has it.
+
+    While it is filling, documents with a generation of `adopt_generation` at most may take their
+    vectors from the source table's column `adopt_column`.
+    """
 
     id: int
     name: str
@@ -32,6 +36,8 @@ class RegisteredEmbedding:
     ef_construction: int
     state: str
     fingerprint: list[list[float]] | None
+    adopt_column: str | None = None
+    adopt_generation: int | None = None
 
     @property
     def is_live(self) -> bool:
@@ -170,6 +176,8 @@ def _embedding(row: dict[str, Any]) -> RegisteredEmbedding:
         ef_construction=row["ef_construction"],
         state=row["state"],
         fingerprint=row["fingerprint"],
+        adopt_column=row["adopt_column"],
+        adopt_generation=row["adopt_generation"],
     )
 
 

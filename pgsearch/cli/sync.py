@@ -72,9 +72,12 @@ def summary(report: Report) -> str:
     ]
     if report.reused:
         parts.append(f"{report.reused:,} vectors reused")
+    if report.adopted:
+        parts.append(f"{report.adopted:,} vectors adopted")
     if report.failed:
         parts.append(f"{report.failed:,} documents failed")
     parts += report.entered
-    if not (report.documents or report.embedded or report.failed or report.entered):
+    done = report.documents + report.embedded + report.reused + report.adopted + report.failed
+    if not done and not report.entered:
         return f"Nothing to embed: everything is up to date ({report.seconds:.1f} s)."
     return f"{', '.join(parts)}, in {report.seconds:.1f} s."

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from pgvector import Vector
 
@@ -20,8 +21,11 @@ from pgsearch.errors import EmbeddingFailed, ModelMismatch
 from pgsearch.models.protocol import Embedder
 from pgsearch.registry import RegisteredEmbedding
 from pgsearch.sync.chunking import content_hash, split
-from pgsearch.sync.queue import Claimed, NewChunk, Write
+from pgsearch.sync.queue import Claimed, Key, NewChunk, Write
 from pgsearch.sync.statements import Statements
+
+if TYPE_CHECKING:
+    from pgsearch.sync.adopt import Adoption
 
 #: Some errors quote the whole text that caused them.
 _MAX_ERROR_CHARS: Final = 2000
@@ -32,10 +36,17 @@ Outcomes: TypeAlias = dict[bytes, Vector | Exception]
 
 @dataclass(frozen=True)
 class LoadedEmbedding:
-    """An embedding with the model that fills it, which is loaded when it is first needed."""
+    """An embedding with the model that fills it, which is loaded when it is first needed.
+
+    Args:
+        registered: The embedding.
+        load: Loads its model.
+        adoption: The vectors that the source table has already, while it is filled.
+    """
 
     registered: RegisteredEmbedding
     load: Callable[[], Embedder]
+    adoption: Adoption | None = None
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -49,11 +60,15 @@ class LoadedEmbedding:
 
 
 class Vectors(NamedTuple):
-    """Vectors or errors of contents: how many a model made, and how many were there already."""
+    """Vectors or errors of contents: how many a model made, and how many were there already.
+
+    Reused are those of equal chunks, adopted those of the source table.
+    """
 
     outcomes: Outcomes
-    embedded: int
-    reused: int
+    embedded: int = 0
+    reused: int = 0
+    adopted: int = 0
 
 
 @dataclass
@@ -64,6 +79,7 @@ class Prepared:
     failures: dict[Claimed, str] = field(default_factory=dict)
     embedded: int = 0
     reused: int = 0
+    adopted: int = 0
 
 
 def prepare(
@@ -75,7 +91,8 @@ def prepare(
     """Chunk documents and find or make the vectors that they lack.
 
     Chunks are cut in tokens of the first embedding's model. Only chunks whose content changed go
-    to a model, and content that has a vector anywhere in the search index is not embedded again.
+    to a model, and content that has a vector anywhere in the search index is not embedded again,
+    nor is what the source table has the vector of.
     """
     prepared = Prepared()
     contents: dict[Claimed, list[tuple[str, bytes]]] = {}
@@ -84,12 +101,16 @@ def prepare(
             contents[document] = _contents(statements.definition, document, embeddings[0].embedder)
         except Exception as error:
             prepared.failures[document] = describe(error)
+    singles = {
+        wanted[0][1]: document.key for document, wanted in contents.items() if len(wanted) == 1
+    }
     found = [
-        vectors(connection, statements, embedding, _lacking(contents, number))
+        vectors(connection, statements, embedding, _lacking(contents, number), singles)
         for number, embedding in enumerate(embeddings)
     ]
     prepared.embedded = sum(each.embedded for each in found)
     prepared.reused = sum(each.reused for each in found)
+    prepared.adopted = sum(each.adopted for each in found)
     outcomes = [each.outcomes for each in found]
     for document, wanted in contents.items():
         errors = [
@@ -111,11 +132,22 @@ def _contents(
     """Return a document's chunks as contents with their hashes."""
     if document.is_gone or document.texts is None:
         return []
-    texts = dict(zip((column.name for column in definition.text), document.texts, strict=True))
-    heading = texts.get(definition.chunking.heading or "")
-    body = "\n\n".join(text for name in definition.body_columns if (text := texts[name]))
-    contents = split(body, heading, definition.chunking, embedder)
+    contents = cut(definition, document.texts, embedder)
     return [(content, content_hash(content)) for content in contents]
+
+
+def cut(definition: IndexDefinition, texts: Sequence[str | None], embedder: Embedder) -> list[str]:
+    """Return the contents of a document's chunks.
+
+    Args:
+        definition: The search index.
+        texts: The document's texts, in the order of the definition.
+        embedder: The model in whose tokens chunks are measured.
+    """
+    by_name = dict(zip((column.name for column in definition.text), texts, strict=True))
+    heading = by_name.get(definition.chunking.heading or "")
+    body = "\n\n".join(text for name in definition.body_columns if (text := by_name[name]))
+    return split(body, heading, definition.chunking, embedder)
 
 
 def _lacking(
@@ -136,23 +168,38 @@ def vectors(
     statements: Statements,
     embedding: LoadedEmbedding,
     contents: Mapping[bytes, str],
+    singles: Mapping[bytes, Key] = MappingProxyType({}),
 ) -> Vectors:
     """Find or make the vectors of contents, given by hash.
 
-    Content that has a vector of this embedding anywhere in the search index is not embedded again.
+    Content that has a vector of this embedding anywhere in the search index is not embedded again,
+    nor is what is adopted.
+
+    Args:
+        connection: A connection that is in no transaction.
+        statements: SQL of the search index.
+        embedding: The embedding.
+        contents: What its vectors are wanted of.
+        singles: For contents that are a document's only chunk, the key of such a document.
     """
     if not contents:
-        return Vectors({}, 0, 0)
+        return Vectors({})
     rows = connection.execute(
         statements.reuse(embedding.column), {"hashes": list(contents)}, binary=True
     )
     found: Outcomes = dict(rows.fetchall())
-    fresh = {hash_: text for hash_, text in contents.items() if hash_ not in found}
+    adopted: dict[bytes, Vector] = {}
+    if embedding.adoption is not None:
+        wanted = {h: text for h, text in contents.items() if h in singles and h not in found}
+        adopted = embedding.adoption.take(connection, embedding, wanted, singles)
+    known = found | adopted
+    fresh = {hash_: text for hash_, text in contents.items() if hash_ not in known}
     made = embed(embedding, list(fresh.values()))
     return Vectors(
-        outcomes=found | dict(zip(fresh, made, strict=True)),
+        outcomes=known | dict(zip(fresh, made, strict=True)),
         embedded=sum(not isinstance(outcome, Exception) for outcome in made),
         reused=len(found),
+        adopted=len(adopted),
     )
 
 
@@ -181,13 +228,18 @@ def embed(embedding: LoadedEmbedding, texts: Sequence[str]) -> list[Vector | Exc
 
 def _usable(vector: Vector, text: str) -> Vector | Exception:
     """Return a vector, or the error that it is no direction: one such would stop a whole batch."""
-    values = vector.to_list()
-    if all(map(math.isfinite, values)) and any(values):
+    if is_direction(vector):
         return vector
     return EmbeddingFailed(
         f"The model's vector of the text {text[:60]!r} is all zeros or not finite.",
         hint="Look at the text and, if every text fails, at the model.",
     )
+
+
+def is_direction(vector: Vector) -> bool:
+    """Return whether all values of a vector are finite, and not all are zero."""
+    values = vector.to_list()
+    return all(map(math.isfinite, values)) and any(values)
 
 
 def _check(

@@ -67,6 +67,7 @@ class FillStep(NamedTuple):
     failed: int
     embedded: int
     reused: int
+    adopted: int
 
 
 class EmbeddingFill:
@@ -89,7 +90,11 @@ class EmbeddingFill:
         """
         statements, embedding = self._statements, self._embedding
         parameters = {"rows": rows} | dict(self._position or {})
-        unfilled = statements.unfilled(embedding.column, resumed=self._position is not None)
+        unfilled = statements.unfilled(
+            embedding.column,
+            resumed=self._position is not None,
+            singles=embedding.adoption is not None,
+        )
         with connection.transaction():
             # Before the new column is analysed, the planner expects nearly nothing to be found,
             # and would read all chunks at each step.
@@ -98,9 +103,15 @@ class EmbeddingFill:
         if not found:
             self._position = None
             return None
-        *last_key, last_ordinal, _, _ = found[-1]
+        *last_key, last_ordinal, _, _, _ = found[-1]
         self._position = key_values(tuple(last_key)) | {"ordinal": last_ordinal}
-        made = vectors(connection, statements, embedding, {row[-2]: row[-1] for row in found})
+        contents: dict[bytes, str] = {}
+        singles: dict[bytes, Key] = {}
+        for *key, _, content_hash, content, is_single in found:
+            contents[content_hash] = content
+            if is_single:
+                singles[content_hash] = tuple(key)
+        made = vectors(connection, statements, embedding, contents, singles)
         filled, failed = self._write(connection, found, made.outcomes)
         return FillStep(
             embedding.registered.name,
@@ -108,6 +119,7 @@ class EmbeddingFill:
             failed=failed,
             embedded=made.embedded,
             reused=made.reused,
+            adopted=made.adopted,
         )
 
     def _write(
@@ -117,7 +129,7 @@ class EmbeddingFill:
         width = len(self._statements.definition.key)
         writes: list[dict[str, Any]] = []
         failed: list[Key] = []
-        for *key, ordinal, content_hash, _ in found:
+        for *key, ordinal, content_hash, _, _ in found:
             outcome = outcomes[content_hash]
             if isinstance(outcome, Exception):
                 failed.append(tuple(key))

@@ -171,10 +171,10 @@ class Statements:
             column_updates=SQL("").join(updates),
         )
 
-    def unfilled(self, embedding: str, *, resumed: bool) -> Composed:
+    def unfilled(self, embedding: str, *, resumed: bool, singles: bool = False) -> Composed:
         """Read the next chunks without a vector: `rows`, and when resumed the last key, `ordinal`.
 
-        → key, ordinal, hash, content
+        → key, ordinal, hash, content, whether it is its document's only chunk (with `singles`)
         """
         after = SQL("({}, chunk.ordinal) > ({}, {})").format(
             self._holes["chunk_key"], self._holes["key_values"], Placeholder("ordinal")
@@ -183,16 +183,63 @@ class Statements:
             "unfilled",
             column=SQL("chunk.{}").format(Identifier(embedding)),
             after=after if resumed else SQL("true"),
+            is_single=self._is_single if singles else SQL("NULL"),
+        )
+
+    @property
+    def _is_single(self) -> Composed:
+        return SQL(
+            "chunk.ordinal = 0 AND NOT EXISTS "
+            "(SELECT FROM {} AS next WHERE ({}) = ({}) AND next.ordinal = 1)"
+        ).format(
+            self._holes["chunk"],
+            columns(key_names(self.definition), "next"),
+            self._holes["chunk_key"],
         )
 
     def fill_chunk(self, embedding: str) -> Composed:
         """Add a vector to a chunk: key, `ordinal`, `content_hash`, `vector`."""
         return self._compose("fill_chunk", column=Identifier(embedding))
 
+    def adopt(self, table: str, column: str) -> Composed:
+        """Read keys' vectors from a column of the source: `generation`, `dimensions`.
+
+        → place, vector
+
+        Args:
+            table: The source table as `regclass` writes it.
+            column: Its column.
+        """
+        read = self._holes["read"]
+        key = [
+            SQL("({}(source.*)).{}").format(read, Identifier(name))
+            for name in key_names(self.definition)
+        ]
+        return self._compose(
+            "adopt",
+            current_table=_as_written(table),
+            adopt_column=Identifier(column),
+            read_key=SQL(", ").join(key),
+        )
+
+    def adopt_sample(self, table: str, column: str) -> Composed:
+        """Read random rows' texts with such vectors: `generation`, `dimensions` → texts, vector."""
+        return self._compose(
+            "adopt_sample",
+            current_table=_as_written(table),
+            adopt_column=Identifier(column),
+            drawn_key=_each("(drawn.entry).{}", key_names(self.definition)),
+        )
+
 
 def _each(template: LiteralString, names: tuple[str, ...]) -> Composed:
     """Return the same expression of each of some columns."""
     return SQL(", ").join(SQL(template).format(Identifier(name)) for name in names)
+
+
+def _as_written(table: str) -> SQL:
+    """Return a table's name as PostgreSQL has written it, for a statement with parameters."""
+    return SQL(table.replace("%", "%%"))
 
 
 def is_hashable(connection: Connection, definition: IndexDefinition) -> bool:

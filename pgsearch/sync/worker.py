@@ -22,7 +22,8 @@ from pgsearch.models import fingerprint
 from pgsearch.models.protocol import Embedder
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 from pgsearch.sync import queue
-from pgsearch.sync.embed import LoadedEmbedding, check_dimensions, prepare
+from pgsearch.sync.adopt import Adoption
+from pgsearch.sync.embed import LoadedEmbedding, check_dimensions, cut, prepare
 from pgsearch.sync.fill import EmbeddingFill, fill_documents
 from pgsearch.sync.partitions import PartitionWatch
 from pgsearch.sync.statements import Statements, is_hashable
@@ -70,6 +71,7 @@ class Report:
         chunks: Chunks written.
         embedded: Texts that went through a model.
         reused: Vectors taken over from equal content.
+        adopted: Vectors taken over from a column of the table.
         failed: Documents on which a model failed; they are tried again, or parked.
         seconds: How long it took.
         entered: States that embeddings entered, as `name: state`.
@@ -80,6 +82,7 @@ class Report:
     chunks: int = 0
     embedded: int = 0
     reused: int = 0
+    adopted: int = 0
     failed: int = 0
     seconds: float = 0.0
     entered: list[str] = field(default_factory=list)
@@ -270,7 +273,11 @@ class Worker:
             definition, index.version, is_hashable=is_hashable(connection, definition)
         )
         embeddings = tuple(
-            LoadedEmbedding(embedding, partial(self._verified, connection, embedding))
+            LoadedEmbedding(
+                embedding,
+                partial(self._verified, connection, embedding),
+                self._adoption(index, statements, embedding),
+            )
             for embedding in index.live
         )
         filling = [e for e in embeddings if e.registered.state == "filling"]
@@ -279,6 +286,18 @@ class Worker:
         )
         self._tasks[index.id] = task
         return task
+
+    def _adoption(
+        self, index: RegisteredIndex, statements: Statements, embedding: RegisteredEmbedding
+    ) -> Adoption | None:
+        """Return where an embedding's first vectors may be, if it is to adopt any."""
+        if embedding.state != "filling" or embedding.adopt_column is None:
+            return None
+
+        def cut_by_first(texts: Sequence[str | None]) -> list[str]:
+            return cut(index.definition, texts, self._tasks[index.id].embeddings[0].embedder)
+
+        return Adoption(index, statements, embedding, cut_by_first)
 
     def _verified(
         self, connection: database.Connection, embedding: RegisteredEmbedding
@@ -388,6 +407,7 @@ class Worker:
         report.chunks += sum(len(write.put) for write in written)
         report.embedded += prepared.embedded
         report.reused += prepared.reused
+        report.adopted += prepared.adopted
         report.failed += len(prepared.failures)
         waiting = connection.execute(statements.waiting).fetchone()
         assert waiting is not None
@@ -411,6 +431,7 @@ class Worker:
         report.chunks += step.filled
         report.embedded += step.embedded
         report.reused += step.reused
+        report.adopted += step.adopted
         report.failed += step.failed
         self._on_progress(
             Progress(task.index.name, "fill", done=step.filled, embedding=step.embedding)

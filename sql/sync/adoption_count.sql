@@ -1,0 +1,3 @@
+UPDATE pgsearch.event
+SET detail = detail || jsonb_build_object('vectors', (detail ->> 'vectors')::bigint + %(vectors)s)
+WHERE id = %(event)s
