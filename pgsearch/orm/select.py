@@ -80,6 +80,7 @@ def search(
     index: SearchIndex | None = ...,
     embedding: str | None = ...,
     vector: Sequence[float] | None = ...,
+    language: str | None = ...,
 ) -> Select[Entity, Hit]: ...
 
 
@@ -94,6 +95,7 @@ def search(
     index: SearchIndex | None = ...,
     embedding: str | None = ...,
     vector: Sequence[float] | None = ...,
+    language: str | None = ...,
 ) -> Select[Any]: ...
 
 
@@ -107,6 +109,7 @@ def search(
     index: SearchIndex | None = None,
     embedding: str | None = None,
     vector: Sequence[float] | None = None,
+    language: str | None = None,
 ) -> Select[Any]:
     """Search a table; execute the result in any session, sync or async, with any driver.
 
@@ -126,6 +129,8 @@ def search(
         index: The search index, if the table has several.
         embedding: Name of the embedding to ask, if not the declared active one.
         vector: The query's vector; if None, the embedding's model makes it in this process.
+        language: The language of the query where rows have their own, as in "german" or "de";
+            if None, the search index's.
 
     Returns:
         A Select of (entity, Hit), or of the table's columns followed by Hit's fields.
@@ -153,6 +158,7 @@ def search(
         k=limit,
         mode=mode,
         vector=_vector(asked, query, vector) if mode != "keyword" and asked else None,
+        language=language,
         keys=keys,
     )
     hits = statement.hits([column(c.name, c.type) for c in table.primary_key.columns])

@@ -47,7 +47,8 @@ class SearchStatement(FunctionElement[Any]):
     """The statement that answers one query, as something to select from.
 
     Its clauses are what its text depends on or what it binds, in this order: the search index and
-    embedding (never rendered, but part of the cache key), query, k, vector, and perhaps a filter.
+    embedding (never rendered, but part of the cache key), query, k, vector, and perhaps a
+    language and a filter.
     """
 
     inherit_cache = True
@@ -61,14 +62,16 @@ class SearchStatement(FunctionElement[Any]):
         k: int,
         mode: str,
         vector: str | None,
+        language: str | None,
         keys: Select[Any] | None,
     ) -> None:
         self.definition = definition
         self.embedding = embedding
         self.mode = mode
         self.depth = max(100, 2 * k)
+        self.has_language = language is not None
         identity = json.dumps(
-            [definition.to_json(), embedding and embedding.name, mode, self.depth]
+            [definition.to_json(), embedding and embedding.name, mode, self.depth, language is None]
         )
         clauses: list[Any] = [
             literal_column(identity.replace(":", "\\:")),
@@ -76,6 +79,8 @@ class SearchStatement(FunctionElement[Any]):
             literal(k, Integer),
             literal(vector, Text),
         ]
+        if language is not None:
+            clauses.append(literal(language, Text))
         if keys is not None:
             clauses.append(keys.correlate(None).scalar_subquery())
         super().__init__(*clauses)
@@ -97,7 +102,11 @@ def _compile(element: SearchStatement, compiler: SQLCompiler, **options: Any) ->
 
 
 def _render(
-    element: SearchStatement, query: SQL, k: SQL, vector: SQL, keys: SQL | None = None
+    element: SearchStatement,
+    query: SQL,
+    k: SQL,
+    vector: SQL,
+    *more: SQL,
 ) -> str:
     definition, embedding = element.definition, element.embedding
     stddev: Composable = SQL("NULL::double precision")
@@ -108,6 +117,12 @@ def _render(
             "(SELECT similarity_stddev FROM pgsearch.answering_embedding({}, {}, {}, {}))"
         ).format(definition.schema, definition.name, embedding.name, element.mode == "vector")
         stored = Identifier("chunk", definition.names.embedding_column(embedding.name))
+    rest = list(more)
+    configuration: Composable = SQL("{}::regconfig").format(Literal(definition.language))
+    if element.has_language:
+        asked = rest.pop(0)
+        configuration = SQL("pgsearch.query_configuration({}, {})").format(asked, configuration)
+    keys = rest[0] if rest else None
     joined = SQL("JOIN {} AS filter USING ({})")
     return search_statement(
         definition,
@@ -120,8 +135,9 @@ def _render(
             ),
             "mode": Literal(element.mode),
             "depth": Literal(element.depth),
-            "configuration": SQL("{}::regconfig").format(Literal(definition.language)),
-            "terms_configuration": SQL(""),
+            "configuration": configuration,
+            # Left out where it is the index's own, so that an older index can answer too.
+            "terms_configuration": SQL(", ") + configuration if element.has_language else SQL(""),
             "similarity_stddev": stddev,
             "embedding": stored,
             "filter": joined.format(keys, columns(key_names(definition))) if keys else SQL(""),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, Executable, create_engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, aliased
 
 from pgsearch import database, search
@@ -33,6 +34,7 @@ REQUESTS: list[tuple[Any, str, dict[str, Any]]] = [
     (Article, QUERY, {"limit": 60}),
     (Article, QUERY, {"limit": 61}),
     (Article, QUERY, {"mode": "keyword"}),
+    (Article, QUERY, {"mode": "keyword", "language": "german"}),
     (Article, QUERY, {"mode": "vector"}),
     (Article, QUERY, {"mode": "vector", "limit": 200}),
     (Article, QUERY, {"mode": "vector", "embedding": "hash_v2"}),
@@ -147,3 +149,11 @@ def test_any_text_can_be_asked(session: Session, query: str, mode: str) -> None:
         {"query": query, "vector": vector.to_text(), "mode": mode},
     )
     assert ids(session, asked) == list(by_function.scalars())
+
+
+def test_a_query_is_read_in_its_language(session: Session) -> None:
+    words = search(Article, "die Bäcker", mode="keyword", language="de")
+    assert str(words.compile(session.get_bind())).count("query_configuration") == 2
+    session.execute(words).all()
+    with pytest.raises(DBAPIError, match="no text search configuration for the language 'klingon'"):
+        session.execute(search(Article, "Qapla", language="klingon")).all()

@@ -74,6 +74,5 @@ def mistakes() -> None:
 
 
 def a_declaration() -> None:
-    reveal_type(
-        SearchIndex("article_search", Article.__table__, text={"title": "A"})
-    )  # SearchIndex
+    declared = SearchIndex("article_search", Article.__table__, text={"title": "A"})
+    reveal_type(declared)  # SearchIndex
