@@ -34,7 +34,7 @@ REQUESTS: list[tuple[Any, str, dict[str, Any]]] = [
     (Article, QUERY, {"limit": 60}),
     (Article, QUERY, {"limit": 61}),
     (Article, QUERY, {"mode": "keyword"}),
-    (Article, QUERY, {"mode": "keyword", "language": "german"}),
+    (Article, QUERY, {"language": "german"}),
     (Article, QUERY, {"mode": "vector"}),
     (Article, QUERY, {"mode": "vector", "limit": 200}),
     (Article, QUERY, {"mode": "vector", "embedding": "hash_v2"}),
