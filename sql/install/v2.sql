@@ -165,7 +165,11 @@ BEGIN
     filled_at = CASE WHEN NOT (documents OR chunks) THEN i.filled_at END
   WHERE i.id = old.id;
   IF documents OR chunks THEN
-    UPDATE pgsearch.embedding AS e SET fill_watermark = NULL
+    -- Vectors that are to be adopted were looked at for the chunks that there were.
+    UPDATE pgsearch.embedding AS e SET
+      fill_watermark = NULL,
+      adopt_column = CASE WHEN NOT chunks THEN e.adopt_column END,
+      adopt_generation = CASE WHEN NOT chunks THEN e.adopt_generation END
     WHERE e.search_index_id = old.id AND e.state = 'filling';
     INSERT INTO pgsearch.event (search_index_id, kind, detail)
     VALUES (old.id, 'changed', jsonb_build_object('documents', documents, 'chunks', chunks));
