@@ -26,6 +26,10 @@ TEMPLATE_VERSION = 2
 #: Parameters $1 to $7 of the statement inside a search function; filters follow.
 _FIRST_FILTER = 8
 
+#: Parameters of a search function before query_language and the filters. Those are read by number,
+#: whatever they and the search index are called.
+_PARAMETERS = 5
+
 
 def create_search_index(definition: IndexDefinition) -> list[Step]:
     """Return the steps that create a search index beside its table, triggers last.
@@ -33,7 +37,8 @@ def create_search_index(definition: IndexDefinition) -> list[Step]:
     Only the triggers touch the source table, and only for the moment that it takes to add them.
     """
     holes = _all_holes(definition) | {"is_new": Literal(True)}
-    files = ["check", "tables", *_source_files(definition), "view", "functions", "search_function"]
+    files = ["check", "tables", "key_types", *_source_files(definition)]
+    files += ["view", "functions", "search_function"]
     if definition.filters:
         files.append("filter")
     made = plain(statement for file in files for statement in _statements(file, holes))
@@ -51,7 +56,10 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
     """
     holes = _all_holes(definition) | {"is_new": Literal(False), "refill": Literal(refill)}
     named = f"search index {definition.name}"
-    files = ["check", "change", *_source_files(definition), "functions"]
+    files = ["check", "key_types", "change", *_source_files(definition), "functions"]
+    last = ["capturing", "drop_replaced"]
+    if not definition.expressions:
+        last.append("drop_expressions")
     search = holes | {
         "create_search": SQL(_render("search_function", holes)),
         "create_filter": SQL(_render("filter", holes) if definition.filters else ""),
@@ -61,7 +69,7 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
         locked(f"How {named} reads its table", _render("view", holes)),
         locked(f"The search function of {named}", _render("replace_search", search)),
         _triggers(definition, holes),
-        plain([*_statements("capturing", holes), *_statements("drop_replaced", holes)]),
+        plain(statement for file in last for statement in _statements(file, holes)),
     ]
 
 
@@ -86,7 +94,7 @@ def suspend_search_index(
         plain(_statements("suspend", holes)),
         locked(f"The triggers of search index {index}", _render("drop_triggers", holes)),
         *(_dropped_relation("VIEW", index, holes[view]) for view in views),
-        plain(_statements("drop_source", holes)),
+        plain([*_statements("drop_source", holes), *_statements("drop_expressions", holes)]),
     ]
 
 
@@ -94,12 +102,13 @@ def drop_search_index(index: str, table: str, schema: str) -> list[Step]:
     """Return the steps that take a search index away; the table keeps its rows."""
     holes = object_holes(index, schema, table)
     tables = [holes[name] for name in ("document", "chunk", "queue", "lexeme")]
+    last = ["drop_source", "drop_expressions", "drop"]
     return [
         plain(_statements("suspend", holes)),
         locked(f"The triggers of search index {index}", _render("drop_triggers", holes)),
         *(_dropped_relation("VIEW", index, holes[v]) for v in ("source_view", "filter_view")),
         *(_dropped_relation("TABLE", index, table) for table in tables),
-        plain([*_statements("drop_source", holes), *_statements("drop", holes)]),
+        plain(statement for file in last for statement in _statements(file, holes)),
     ]
 
 
@@ -169,19 +178,14 @@ def _table_holes(definition: IndexDefinition) -> dict[str, Composable]:
         for column in definition.key
     ]
     relations = (*names.tables, names.generation, names.source, names.filter)
-    columns_read = (text.name for text in definition.text if text.sql is None)
     return {
         "key_definitions": SQL(",\n  ").join(parts),
         "key_names": _literals(key_names(definition)),
-        "column_names": _literals((*columns_read, *_language_column(definition))),
+        "column_names": _literals(definition.read_columns),
         "relation_names": _literals(relations),
         "definition": Literal(json.dumps(definition.to_json(), ensure_ascii=False)),
         "template_version": Literal(TEMPLATE_VERSION),
     }
-
-
-def _language_column(definition: IndexDefinition) -> tuple[str, ...]:
-    return () if definition.language_column is None else (definition.language_column,)
 
 
 def _literals(values: Iterable[str]) -> Composed:
@@ -194,7 +198,7 @@ def _source_holes(definition: IndexDefinition) -> dict[str, Composable]:
     def texts(row: str, whole_row: str) -> Composed:
         numbers = {column.name: n for n, column in enumerate(definition.expressions, start=1)}
         return SQL(", ").join(
-            SQL("{}({}, {})").format(evaluate, SQL(whole_row), Literal(numbers[text.name]))
+            _evaluated(definition, whole_row, numbers[text.name])
             if text.sql is not None
             else SQL("{}.{}::text").format(SQL(row), Identifier(text.name))
             for text in definition.text
@@ -207,17 +211,17 @@ def _source_holes(definition: IndexDefinition) -> dict[str, Composable]:
         named = SQL("{}.{}::text").format(SQL(row), Identifier(definition.language_column))
         return SQL("pgsearch.row_configuration({}, {})").format(named, language)
 
-    evaluate = Identifier(definition.schema, definition.names.evaluate)
     items = [
-        # The columns stand for themselves, as in a query on the table.
-        SQL("WHEN {} THEN (SELECT (\n{}\n)::text FROM (SELECT (source).*) AS source)").format(
-            Literal(n), SQL(column.sql or "")
+        # The columns stand for themselves, as in a query on the table. Those that it does not
+        # read are left out, so that they may change.
+        SQL("WHEN {} THEN (SELECT (\n{}\n)::text FROM (SELECT {}) AS source)").format(
+            Literal(n), SQL(column.sql or ""), _columns_of("$1", column.read)
         )
         for n, column in enumerate(definition.expressions, start=1)
     ]
     key, filters = key_names(definition), (column.name for column in definition.filters)
     return {
-        "row_key": SQL(", ").join(SQL("(source).{}").format(Identifier(name)) for name in key),
+        "row_key": _columns_of("source", key),
         "row_texts": texts("(source)", "source"),
         "row_configuration": configuration("(source)"),
         "source_key_columns": columns(key, "source"),
@@ -226,6 +230,23 @@ def _source_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "expression_items": SQL("\n  ").join(items),
         "filter_columns": columns(tuple(dict.fromkeys((*key, *filters))), "source"),
     }
+
+
+def _evaluated(definition: IndexDefinition, row: str, number: int) -> Composed:
+    """Return the value of an expression, by its number, on a row of the source."""
+    names = definition.names
+    # The first call is never made: it is there for PostgreSQL to see which columns are read.
+    call = "CASE WHEN false THEN {expression}({row}, {number}) ELSE {evaluate}({row}, {number}) END"
+    return SQL(call).format(
+        expression=Identifier(definition.schema, names.expression),
+        evaluate=Identifier(definition.schema, names.evaluate),
+        row=SQL(row),
+        number=Literal(number),
+    )
+
+
+def _columns_of(row: str, names: Iterable[str]) -> Composed:
+    return SQL(", ").join(SQL("({}).{}").format(SQL(row), Identifier(name)) for name in names)
 
 
 def _read_key(definition: IndexDefinition, row: str) -> Composed:
@@ -252,10 +273,12 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         SQL("{}, {}").format(Literal(name), Identifier("source", name)) for name in key
     )
     descending = SQL(", ").join(SQL("source.{} DESC").format(Identifier(n)) for n in key)
+    terms = Identifier(definition.schema, definition.names.terms).as_string(None)
     weights = "{" + ",".join(column.weight for column in definition.text) + "}"
     return {
         "old_key": _read_key(definition, "OLD"),
-        "part_key": _read_key(definition, "part"),
+        "part_key": _read_key(definition, "part.*"),
+        "was_key": columns(key, "was"),
         "made_key": columns(key, "made"),
         "known_key": columns(key, "known"),
         "range_key": columns(key, "range"),
@@ -264,6 +287,8 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "weights": SQL('{}::"char"[]').format(Literal(weights)),
         "fill_name": Identifier(definition.names.fill),
         "terms_name": Identifier(definition.names.terms),
+        "terms_name_before": Literal(f"{terms}(text,integer)"),
+        "terms_name_now": Literal(f"{terms}(text,integer,regconfig)"),
         "after_key": after,
         "source_key_pairs": pairs,
         "source_key_descending": descending,
@@ -298,7 +323,7 @@ def _search_holes(definition: IndexDefinition) -> dict[str, Composable]:
         names.append("query_language")
         types.append(SQL("text"))
         parameter = SQL(",\n  query_language text DEFAULT NULL")
-        asked = Identifier(definition.name, "query_language")
+        asked = SQL(f"${_PARAMETERS + 1}")
         configuration = SQL("pgsearch.query_configuration({}, {})").format(asked, configuration)
     names += [column.name for column in definition.filters]
     types += [sql_type(column.type) for column in definition.filters]
@@ -341,9 +366,10 @@ def _filter_holes(definition: IndexDefinition) -> dict[str, Composable]:
     parameters: list[Composable] = []
     conditions: list[Composable] = []
     arguments: list[Composable] = []
-    for number, column in enumerate(definition.filters, start=_FIRST_FILTER):
-        name = Identifier(column.name)
-        parameter = SQL("{}.{}").format(Identifier(definition.name), name)
+    before = _PARAMETERS + (definition.language_column is not None)
+    for place, column in enumerate(definition.filters):
+        name, number = Identifier(column.name), _FIRST_FILTER + place
+        parameter = SQL(f"${before + place + 1}")
         parameters.append(SQL(",\n  {} {} DEFAULT NULL").format(name, sql_type(column.type)))
         condition = SQL("source.{} = ${}").format(name, SQL(str(number)))
         conditions.append(

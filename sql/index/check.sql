@@ -31,7 +31,7 @@ BEGIN
   WHERE attrelid = source AND attname IN ({column_names}) AND attgenerated = 'v';
   IF FOUND THEN
     RAISE EXCEPTION 'pgsearch: column % of % is virtual, so that triggers cannot read it', quote_ident(named), source
-      USING ERRCODE = 'feature_not_supported', HINT = format('Make it STORED, or declare what it is made of: Expression(%L).',
+      USING ERRCODE = 'feature_not_supported', HINT = format('Make it STORED, or declare what it is made of: Expression("%s", …).',
         (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
          WHERE adrelid = source AND attname = named));
   END IF;
@@ -53,7 +53,7 @@ BEGIN
             HINT = 'Choose another name, or change it with op.alter_search_index().';
   END IF;
   SELECT relname INTO named FROM pg_class
-  WHERE relnamespace = {schema_literal}::regnamespace AND relname IN ({relation_names});
+  WHERE relnamespace = to_regnamespace(quote_ident({schema_literal})) AND relname IN ({relation_names});
   IF FOUND AND registered.id IS NULL THEN
     RAISE EXCEPTION 'pgsearch: there is a relation % already, which pgsearch has not made', quote_ident(named)
       USING ERRCODE = 'duplicate_table', HINT = 'Choose another name for the search index.';

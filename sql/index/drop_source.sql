@@ -1,6 +1,2 @@
 -- With whatever arguments: their type goes by the name that the table has now.
 DROP FUNCTION IF EXISTS {read};
-
-DROP FUNCTION IF EXISTS {evaluate};
-
-DROP FUNCTION IF EXISTS {expression};

@@ -1,18 +1,21 @@
 -- The declared expressions, by number.
-CREATE OR REPLACE FUNCTION {expression}(source {table}, item integer) RETURNS text
+-- Their parameters have no names: one could be taken for a column.
+CREATE OR REPLACE FUNCTION {expression}({table}, integer) RETURNS text
 LANGUAGE sql STABLE
-RETURN CASE item
+RETURN CASE $2
   {expression_items}
 END;
 
 -- An expression may fail on a row, and must not make the application's write fail with it, nor
 -- stop the worker: the text is absent then, and a warning says so.
-CREATE OR REPLACE FUNCTION {evaluate}(source {table}, item integer) RETURNS text
-LANGUAGE plpgsql STABLE AS $function$
+CREATE OR REPLACE FUNCTION {evaluate}({table}, integer) RETURNS text
+LANGUAGE plpgsql STABLE
+-- Functions in an expression find what they name as they do now, whoever writes.
+SET search_path FROM CURRENT AS $function$
 BEGIN
-  RETURN {expression}(source, item);
+  RETURN {expression}($1, $2);
 EXCEPTION WHEN OTHERS THEN
-  RAISE WARNING 'pgsearch: expression % of search index % failed: %', item, {index_literal}, SQLERRM;
+  RAISE WARNING 'pgsearch: expression % of search index % failed: %', $2, {index_literal}, SQLERRM;
   RETURN NULL;
 END
 $function$;

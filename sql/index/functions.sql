@@ -5,13 +5,15 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $func
 #variable_conflict use_column  -- a key column may be called "made" or "found"
 DECLARE
   made {row};
+  was {row};  -- of the row before, the key
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
     IF TG_RELID = pgsearch.source_table({schema_literal}, {index_literal}) THEN
       TRUNCATE {document};
       INSERT INTO {queue} DEFAULT VALUES;
     ELSIF pgsearch.source_table({schema_literal}, {index_literal}) IN
-        (SELECT relid FROM pg_partition_ancestors(TG_RELID)) THEN
+        (SELECT relid FROM pg_partition_ancestors(TG_RELID))
+        AND EXISTS (SELECT FROM {document}) THEN
       -- One partition of many. Its rows are still there, and say which documents go with them.
       EXECUTE format($truncate$
         WITH gone AS (
@@ -23,19 +25,25 @@ BEGIN
     END IF;
     RETURN NULL;
   END IF;
+  IF TG_OP <> 'INSERT' THEN
+    -- Here, where no table is in scope that might have a column called "old".
+    was := ROW({old_key}, NULL, NULL);
+  END IF;
   IF TG_OP = 'DELETE' THEN
-    DELETE FROM {document} WHERE ({key}) = ({old_key});
-    INSERT INTO {queue} ({key}) VALUES ({old_key});
+    -- The same statement may have given the key to another row, as when partitions swap rows.
+    DELETE FROM {document} WHERE ({key}) = ({was_key})
+      AND NOT EXISTS (SELECT FROM {source_view} AS source WHERE ({source_key}) = ({was_key}));
+    INSERT INTO {queue} ({key}) VALUES ({was_key});
     -- Drawn for nobody: the number of generations is the number of changes.
     PERFORM nextval({generation_literal}::regclass);
     RETURN NULL;
   END IF;
   made := {read}(NEW);
-{skip_unchanged}  IF TG_OP = 'UPDATE' AND ({old_key}) IS DISTINCT FROM ({made_key}) THEN
-    -- The same statement may have given the old key to another row, as when two rows swap keys.
-    DELETE FROM {document} WHERE ({key}) = ({old_key})
-      AND NOT EXISTS (SELECT FROM {source_view} AS source WHERE ({source_key}) = ({old_key}));
-    INSERT INTO {queue} ({key}) VALUES ({old_key});
+{skip_unchanged}  IF TG_OP = 'UPDATE' AND ({was_key}) IS DISTINCT FROM ({made_key}) THEN
+    -- Here too, as when two rows swap keys.
+    DELETE FROM {document} WHERE ({key}) = ({was_key})
+      AND NOT EXISTS (SELECT FROM {source_view} AS source WHERE ({source_key}) = ({was_key}));
+    INSERT INTO {queue} ({key}) VALUES ({was_key});
   END IF;
   INSERT INTO {document} ({key}, tsv, length, truncated, generation)
   SELECT {made_key}, indexed.tsv, pgsearch.token_count(indexed.tsv), indexed.truncated,
@@ -68,24 +76,25 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- An error where row-level security would hide rows, and not a part that looks like the whole.
 SET row_security = off AS $function$
 #variable_conflict use_column  -- the table may have columns called "after", "batch" or "last"
+<<again>>
 DECLARE
-  again_documents boolean;
-  again_chunks boolean;
+  documents boolean;
+  chunks boolean;
 BEGIN
-  SELECT i.refill_documents, i.refill_chunks INTO again_documents, again_chunks
+  SELECT i.refill_documents, i.refill_chunks INTO again.documents, again.chunks
   FROM pgsearch.search_index AS i
   WHERE i.schema_name = {schema_literal} AND i.name = {index_literal};
   WITH range AS MATERIALIZED (
     SELECT {source_key}, known.generation FROM {source_view} AS source
     LEFT JOIN {document} AS known ON ({known_key}) = ({source_key})
     WHERE ({fill_name}.after IS NULL OR ({source_key}) > ({after_key}))
-      AND (known.generation IS NULL OR again_documents OR again_chunks)
+      AND (known.generation IS NULL OR again.documents OR again.chunks)
     ORDER BY {source_key} LIMIT {fill_name}.batch
   ),
   source AS MATERIALIZED (
     SELECT {source_key}, source.texts, source.tsconfig FROM {source_view} AS source
     WHERE ({source_key}) IN (
-      SELECT {key} FROM range WHERE range.generation IS NULL OR again_documents
+      SELECT {key} FROM range WHERE range.generation IS NULL OR again.documents
     )
     FOR KEY SHARE OF source
   ),
@@ -106,7 +115,7 @@ BEGIN
     UPDATE {document} AS old SET
       tsv = made.tsv, length = made.length, truncated = made.truncated,
       -- What is embedded stays what it was, unless chunks are made anew too.
-      generation = CASE WHEN again_chunks
+      generation = CASE WHEN again.chunks
         THEN nextval({generation_literal}::regclass) ELSE old.generation END
     FROM made JOIN range ON ({range_key}) = ({made_key})
     WHERE ({old_document_key}) = ({made_key}) AND old.generation = range.generation
@@ -115,13 +124,13 @@ BEGIN
     INSERT INTO {queue} ({key})
     SELECT {key} FROM written
     UNION ALL
-    SELECT {key} FROM range WHERE range.generation IS NOT NULL AND again_chunks
+    SELECT {key} FROM range WHERE range.generation IS NOT NULL AND again.chunks
   )
   SELECT
     (SELECT jsonb_build_object({source_key_pairs})
      FROM range AS source ORDER BY {source_key_descending} LIMIT 1),
     (SELECT count(*) FROM range)
-  INTO last, documents;
+  INTO {fill_name}.last, {fill_name}.documents;
 END
 $function$;
 
@@ -161,6 +170,11 @@ BEGIN
   INSERT INTO {queue} ({key}) SELECT {key} FROM gone;
   UPDATE pgsearch.search_index SET partitions = leaves, fill_key = NULL, filled_at = NULL
   WHERE schema_name = {schema_literal} AND name = {index_literal};
+  -- What is being filled waits for the rows that came.
+  UPDATE pgsearch.embedding AS e SET fill_watermark = NULL
+  FROM pgsearch.search_index AS i
+  WHERE i.id = e.search_index_id AND e.state = 'filling'
+    AND i.schema_name = {schema_literal} AND i.name = {index_literal};
   RETURN true;
 END
 $function$;
@@ -211,6 +225,15 @@ REVOKE ALL ON FUNCTION {refresh}() FROM PUBLIC;
 --
 -- Every term scores, but not every term brings documents to score: tier 1 holds the rarest terms,
 -- up to a budget of documents; tier 2 the next one, where those may bring fewer than are wanted.
+--
+-- It tells how many documents hold a word, whoever may read them: so not everyone may ask it, but
+-- those who might before.
+DO $pgsearch$
+DECLARE
+  privileges aclitem[] := (SELECT proacl FROM pg_catalog.pg_proc
+    WHERE oid IN (to_regprocedure({terms_name_before}), to_regprocedure({terms_name_now}))
+    ORDER BY pronargs DESC LIMIT 1);
+BEGIN
 CREATE OR REPLACE FUNCTION {terms}(
   query text, wanted integer DEFAULT 100, tsconfig regconfig DEFAULT {language}
 )
@@ -266,6 +289,7 @@ BEGIN
   FROM ordered AS o;
 END
 $function$;
-
--- It tells how many documents hold a word, whoever may read them: so not everyone may ask it.
 REVOKE ALL ON FUNCTION {terms}(text, integer, regconfig) FROM PUBLIC;
+PERFORM pgsearch.grant_again('FUNCTION ' || {terms_name_now}, privileges);
+END
+$pgsearch$;

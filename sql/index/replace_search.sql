@@ -5,7 +5,7 @@ DECLARE
   old regprocedure;
 BEGIN
   SELECT p.oid, p.proacl INTO old, privileges FROM pg_catalog.pg_proc AS p
-  WHERE p.pronamespace = {schema_literal}::regnamespace AND p.proname = {index_literal}
+  WHERE p.pronamespace = to_regnamespace(quote_ident({schema_literal})) AND p.proname = {index_literal}
     AND p.prorettype = to_regtype({hit_name})
     AND (p.proargnames <> ARRAY[{parameter_names}]
          OR p.proargtypes::oid[]::regtype[] <> ARRAY[{parameter_types}]::regtype[]);
@@ -17,4 +17,7 @@ BEGIN
   SELECT relacl INTO privileges FROM pg_catalog.pg_class WHERE oid = to_regclass({filter_view_name});
   DROP VIEW IF EXISTS {filter_view};
   {create_filter}
-END
+  IF to_regclass({filter_view_name}) IS NOT NULL THEN
+    PERFORM pgsearch.grant_again({filter_view_name}, privileges);
+  END IF;
+END;

@@ -14,7 +14,9 @@ CREATE OR REPLACE TRIGGER {capture_delete} AFTER DELETE ON {table}
 -- WHEN decides alone.
 IF EXISTS (
   SELECT FROM pg_catalog.pg_trigger
-  WHERE tgrelid = {table_name}::regclass AND NOT tgisinternal
+  WHERE (tgrelid = {table_name}::regclass
+         OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({table_name}::regclass)))
+    AND NOT tgisinternal
     AND tgtype & 1 = 1 AND tgtype & 2 = 2 AND tgtype & 16 = 16  -- row, before, update
 ) THEN
   CREATE OR REPLACE TRIGGER {capture_update} AFTER UPDATE ON {table}
