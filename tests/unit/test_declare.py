@@ -340,6 +340,10 @@ letters = st.text(
     max_size=12,
 )
 names = letters.filter(lambda name: name not in RESERVED_COLUMNS | RESERVED_PARAMETERS)
+plain_texts = st.tuples(names, st.sampled_from("ABCD")).map(lambda parts: TextColumn(*parts))
+expressions = st.tuples(
+    names, st.sampled_from("ABCD"), st.text(min_size=1), st.lists(names, min_size=1).map(tuple)
+).map(lambda parts: TextColumn(*parts))
 typed_columns = st.builds(TypedColumn, names, st.sampled_from(["bigint", "text", "numeric(9, 2)"]))
 
 
@@ -347,7 +351,7 @@ typed_columns = st.builds(TypedColumn, names, st.sampled_from(["bigint", "text",
 def definitions(draw: st.DrawFn) -> IndexDefinition:
     text = draw(
         st.lists(
-            st.builds(TextColumn, names, st.sampled_from("ABCD")),
+            plain_texts | expressions,
             min_size=1,
             max_size=4,
             unique_by=lambda column: column.name,
@@ -365,6 +369,7 @@ def definitions(draw: st.DrawFn) -> IndexDefinition:
             draw(st.lists(typed_columns, max_size=3, unique_by=lambda column: column.name))
         ),
         chunking=Chunking(draw(st.integers(64, 8192)), draw(st.integers(0, 32)), heading),
+        language_column=draw(st.none() | names),
     )
 
 
