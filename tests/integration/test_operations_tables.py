@@ -259,7 +259,7 @@ def test_a_column_that_triggers_cannot_read(articles: str) -> None:
             "CREATE TABLE note (id int PRIMARY KEY, draft text,"
             " title text GENERATED ALWAYS AS (draft || '!') VIRTUAL)"
         )
-    with pytest.raises(DBAPIError, match=r'column title of "public"."note" is virtual') as caught:
+    with pytest.raises(DBAPIError, match="column title of note is virtual") as caught:
         invoke(articles, CreateSearchIndexOp("note_search", "note", text={"title": "A"}))
     assert "Make it STORED" in str(caught.value)
     invoke(articles, CreateSearchIndexOp("note_search", "note", text={"draft": "A"}))

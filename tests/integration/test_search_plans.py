@@ -34,6 +34,8 @@ def statement(query: str, mode: str, where: str = "") -> str:
         "similarity_stddev": Literal(0.125),
         "embedding": Identifier("chunk", column),
         "filter": SQL(filtered if where else ""),
+        "configuration": SQL("'english'::regconfig"),
+        "terms_configuration": SQL(""),
     }
     return search_statement(ARTICLE_SEARCH, request)
 
