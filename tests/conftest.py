@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.plugins.worker",
     "tests.plugins.orm",
     "tests.plugins.autogenerate",
+    "tests.plugins.drift",
 ]

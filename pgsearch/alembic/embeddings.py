@@ -16,7 +16,7 @@ from typing import Any
 from alembic.operations import MigrateOperation, Operations
 
 from pgsearch.alembic.execute import Reader, quoted, run
-from pgsearch.alembic.operations import PgsearchOp
+from pgsearch.alembic.operations import NothingOp, PgsearchOp
 from pgsearch.declare import Embedding, Model
 from pgsearch.names import IndexNames
 from pgsearch.schema import embedding as ddl
@@ -169,7 +169,9 @@ class ReindexEmbeddingOp(_EmbeddingOp):
 
     def reverse(self) -> MigrateOperation:
         """Return the operation that undoes this one: the parameters before, if they differ."""
-        m, ef_construction = self.before or (self.m, self.ef_construction)
+        if self.before is None:
+            return NothingOp()
+        m, ef_construction = self.before
         return ReindexEmbeddingOp(
             self.index, self.name, m=m, ef_construction=ef_construction, schema=self.schema
         )

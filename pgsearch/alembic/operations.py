@@ -5,6 +5,7 @@
 | `op.pgsearch_install`     | `op.pgsearch_uninstall`                     |
 | `op.create_search_index`  | `op.drop_search_index`                      |
 | `op.alter_search_index`   | itself, with the definition before          |
+| `op.reindex_search_index` | nothing: it changes nothing that was right  |
 | `op.suspend_search_index` | none: `op.alter_search_index` ends it       |
 
 Those on embeddings are in `pgsearch.alembic.embeddings`. Each is a list of steps of plain SQL, so
@@ -18,8 +19,11 @@ from typing import Any, Self
 
 from alembic.operations import MigrateOperation, Operations
 
+from pgsearch.alembic.catalogue import broken_indexes
 from pgsearch.alembic.execute import Reader, quoted, run
 from pgsearch.definition import Chunking, Expression, IndexDefinition
+from pgsearch.names import IndexNames
+from pgsearch.schema import companions
 from pgsearch.schema import index as index_ddl
 from pgsearch.schema import install as install_ddl
 
@@ -32,6 +36,10 @@ class PgsearchOp(MigrateOperation):
         about = ("index", "name", "version")
         values = [vars(self)[name] for name in about if name in vars(self)]
         return (type(self).__name__, *values)
+
+
+class NothingOp(MigrateOperation):
+    """The reverse of what mends something: nobody wants the damage back."""
 
 
 @Operations.register_operation("pgsearch_install")
@@ -276,11 +284,67 @@ class AlterSearchIndexOp(_DefiningOp):
         """Return the operation that undoes this one; autogenerate knows what was before."""
         if self.suspension is not None:
             return self.suspension
+        if self.before is None and self.reasons:
+            return NothingOp()
         if self.before is None:
             raise ValueError(
                 f"Altering search index {self.name!r} does not say what it was before."
             )
         return type(self).of(self.before, self.schema)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what `alembic check` prints: the operation, and why it is needed."""
+        return (*super().to_diff_tuple(), *self.reasons)
+
+
+@Operations.register_operation("reindex_search_index")
+class ReindexSearchIndexOp(PgsearchOp):
+    """Build indexes of a search index's own tables anew."""
+
+    def __init__(
+        self,
+        name: str,
+        table: str,
+        *,
+        key: Sequence[str] | None = None,
+        schema: str | None = None,
+        reasons: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.table = table
+        self.key = None if key is None else list(key)
+        self.schema = schema
+        self.reasons = tuple(reasons)
+
+    @classmethod
+    def reindex_search_index(
+        cls,
+        operations: Operations,
+        name: str,
+        table: str,
+        *,
+        key: Sequence[str] | None = None,
+        schema: str | None = None,
+    ) -> None:
+        """Build what is missing, INVALID or altered of the indexes of keywords, chunks and queue.
+
+        They are built CONCURRENTLY, beside the old ones: nobody waits for it but the migration.
+        HNSW indexes have `reindex_embedding`. Offline, where nothing can be looked at, all of
+        them are built anew.
+
+        Args:
+            operations: Given by Alembic.
+            name: The search index.
+            table: Its table.
+            key: The columns of its key; read from the database when left out, which offline mode
+                cannot.
+            schema: The table's schema.
+        """
+        operations.invoke(cls(name, table, key=key, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one: there is nothing to undo."""
+        return NothingOp()
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what `alembic check` prints: the operation, and why it is needed."""
@@ -394,6 +458,19 @@ def _alter_search_index(operations: Operations, operation: AlterSearchIndexOp) -
     definition = operation.definition(Reader(operations))
     steps = index_ddl.alter_search_index(definition, refill=operation.refill)
     run(operations, steps, uses=_source(definition))
+
+
+@Operations.implementation_for(NothingOp)
+def _nothing(operations: Operations, operation: NothingOp) -> None:
+    pass
+
+
+@Operations.implementation_for(ReindexSearchIndexOp)
+def _reindex_search_index(operations: Operations, operation: ReindexSearchIndexOp) -> None:
+    schema = Reader(operations).index_schema(operation.name, operation.schema)
+    key, broken = broken_indexes(operations, operation.name, schema, operation.key)
+    steps = companions.reindex_search_index(schema, operation.name, key, only=broken)
+    run(operations, steps, uses=quoted(schema, IndexNames(operation.name).document))
 
 
 @Operations.implementation_for(SuspendSearchIndexOp)

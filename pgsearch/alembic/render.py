@@ -9,8 +9,11 @@ from typing import Any
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
+from alembic.operations import MigrateOperation
+from alembic.runtime.migration import MigrationContext
 
 from pgsearch.alembic import embeddings, operations
+from pgsearch.alembic.mend import MendOp
 from pgsearch.declare import Model
 from pgsearch.definition import Chunking, Expression
 
@@ -93,6 +96,11 @@ _CALLS: dict[type[operations.PgsearchOp], tuple[str, tuple[str, ...], dict[str, 
         ("name", "table"),
         {"filters": False, "schema": None},
     ),
+    operations.ReindexSearchIndexOp: (
+        "reindex_search_index",
+        ("name", "table"),
+        {"key": None, "schema": None},
+    ),
     operations.DropSearchIndexOp: ("drop_search_index", ("name", "table"), {"schema": None}),
     embeddings.AddEmbeddingOp: (
         "add_embedding",
@@ -138,3 +146,26 @@ def register() -> None:
     """Tell Alembic how to write each operation; the first call does it."""
     for operation in _CALLS:
         renderers.dispatch_for(operation)(_render)
+    renderers.dispatch_for(operations.NothingOp)(lambda *_: [])
+    renderers.dispatch_for(MendOp)(_render_mending)
+
+
+def _render_mending(context: AutogenContext, mending: MendOp) -> list[str]:
+    return [_rendered(context, operation) for operation in mending.operations]
+
+
+def _rendered(context: AutogenContext, operation: MigrateOperation) -> str:
+    lines = renderers.dispatch(operation)(context, operation)
+    return lines if isinstance(lines, str) else "\n".join(lines)
+
+
+def code(*migration: MigrateOperation) -> str:
+    """Return operations as they are pasted into a migration, after the imports that they need."""
+    register()
+    opts = {"alembic_module_prefix": "op.", "sqlalchemy_module_prefix": "sa."}
+    context = AutogenContext(
+        MigrationContext.configure(dialect_name="postgresql"), opts=opts, autogenerate=False
+    )
+    calls = [_rendered(context, operation) for operation in migration]
+    imports = sorted(context.imports)
+    return "\n".join([*imports, *([""] if imports else []), *calls])
