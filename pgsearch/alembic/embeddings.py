@@ -296,7 +296,10 @@ def _run(
     operations: Operations, operation: _EmbeddingOp, make: Callable[[str], list[Step]]
 ) -> None:
     """Run the steps of an operation, which are made for the search index's schema."""
-    schema = Reader(operations).index_schema(operation.index, operation.schema)
+    is_taken_away = isinstance(operation, (DropEmbeddingOp, DeactivateEmbeddingOp))
+    schema = Reader(operations).index_schema(
+        operation.index, operation.schema, or_dropped=is_taken_away
+    )
     run(operations, make(schema), uses=quoted(schema, IndexNames(operation.index).chunk))
 
 

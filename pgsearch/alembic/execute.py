@@ -6,8 +6,8 @@ read must be written in the migration, and a table without a schema is taken to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -46,10 +46,22 @@ def run(operations: Operations, steps: Iterable[Step], *, uses: str | None = Non
             _execute(operations, in_one_transaction(step))
         return
     is_apart = not context.as_sql and _is_autocommitting(context)
-    for is_plain, group in groupby(steps, key=lambda step: step.kind is Kind.PLAIN):
-        with nullcontext() if is_plain or is_apart else context.autocommit_block():
-            for step in group:
-                _execute(operations, written(step, patience))
+    with _without_notices(operations):
+        for is_plain, group in groupby(steps, key=lambda step: step.kind is Kind.PLAIN):
+            with nullcontext() if is_plain or is_apart else context.autocommit_block():
+                for step in group:
+                    _execute(operations, written(step, patience))
+
+
+@contextmanager
+def _without_notices(operations: Operations) -> Iterator[None]:
+    """Spare whoever runs a printed script the notices of what is not there to be dropped."""
+    as_sql = operations.get_context().as_sql
+    if as_sql:
+        _execute(operations, ["SET client_min_messages = warning"])
+    yield
+    if as_sql:
+        _execute(operations, ["RESET client_min_messages"])
 
 
 def _execute(operations: Operations, statements: Iterable[str]) -> None:
@@ -200,8 +212,15 @@ class Reader:
             ],
         )
 
-    def index_schema(self, index: str, schema: str | None) -> str:
-        """Return the schema of a search index; raise ObjectMissing if there is none so called."""
+    def index_schema(self, index: str, schema: str | None, *, or_dropped: bool = False) -> str:
+        """Return the schema of a search index; raise ObjectMissing if there is none so called.
+
+        Args:
+            index: The search index.
+            schema: Its schema, if the migration says so.
+            or_dropped: Whether it may be one that was dropped, by a migration that stopped in its
+                middle and is run again.
+        """
         if self._bind is None or schema is not None:
             return schema or "public"
         if self._bind.scalar(sa.text("SELECT to_regclass('pgsearch.search_index')")) is None:
@@ -209,10 +228,8 @@ class Reader:
                 "The schema pgsearch is not installed in this database.",
                 hint=f"Call op.pgsearch_install(version={VERSION}) in an earlier migration.",
             )
-        found = self._bind.scalars(
-            sa.text("SELECT schema_name FROM pgsearch.search_index WHERE name = :name"),
-            {"name": index},
-        ).all()
+        query = sa.text(resources.sql("alembic/index_schema.sql"))
+        found = self._bind.scalars(query, {"name": index, "or_dropped": or_dropped}).all()
         if len(found) == 1:
             return str(found[0])
         if found:

@@ -484,7 +484,7 @@ def _suspend_search_index(operations: Operations, operation: SuspendSearchIndexO
 
 @Operations.implementation_for(DropSearchIndexOp)
 def _drop_search_index(operations: Operations, operation: DropSearchIndexOp) -> None:
-    schema = Reader(operations).index_schema(operation.name, operation.schema)
+    schema = Reader(operations).index_schema(operation.name, operation.schema, or_dropped=True)
     steps = index_ddl.drop_search_index(operation.name, operation.table, schema)
     run(operations, steps, uses=quoted(schema, operation.table))
 

@@ -35,6 +35,7 @@ def add_embedding(
             ).format(Literal(adopt), Identifier(schema, IndexNames(index).generation)),
         }
     return [
+        plain(statements(render("embedding/check.sql", holes))),
         locked(f"The column of embedding {embedding.name}", render("embedding/column.sql", holes)),
         plain(statements(render("embedding/register.sql", holes))),
     ]

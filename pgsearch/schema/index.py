@@ -38,11 +38,15 @@ def create_search_index(definition: IndexDefinition) -> list[Step]:
     """
     holes = _all_holes(definition) | {"is_new": Literal(True)}
     files = ["check", "tables", "key_types", *_source_files(definition)]
-    files += ["view", "functions", "search_function"]
-    if definition.filters:
-        files.append("filter")
-    made = plain(statement for file in files for statement in _statements(file, holes))
-    return [made, _triggers(definition, holes), plain(_statements("capturing", holes))]
+    files += ["functions", "search_function"]
+    # A step for each view: when a migration that failed is run again, others may be reading them.
+    views = ["view", "filter"] if definition.filters else ["view"]
+    return [
+        plain(statement for file in files for statement in _statements(file, holes)),
+        *(locked(f"A view of search index {definition.name}", _render(v, holes)) for v in views),
+        _triggers(definition, holes),
+        plain(_statements("capturing", holes)),
+    ]
 
 
 def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> list[Step]:

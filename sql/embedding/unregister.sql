@@ -10,9 +10,12 @@ BEGIN
     AND e.name = {embedding_literal}
   FOR UPDATE OF e;
   IF found.id IS NULL AND NOT EXISTS (
-    -- The drop that stopped in its middle left the column.
-    SELECT FROM pg_catalog.pg_attribute
-    WHERE attrelid = to_regclass({chunk_name}) AND attname = {column_literal} AND NOT attisdropped
+    -- A migration that stopped in its middle is run again.
+    SELECT FROM pgsearch.event AS h LEFT JOIN pgsearch.search_index AS i ON i.id = h.search_index_id
+    WHERE h.kind = 'dropped' AND (
+      (i.schema_name, i.name, h.embedding) = ({schema_literal}, {index_literal}, {embedding_literal})
+      OR (i.id IS NULL
+          AND h.detail = jsonb_build_object('schema', {schema_literal}, 'name', {index_literal})))
   ) THEN
     RAISE EXCEPTION 'pgsearch: search index % has no embedding %',
         quote_ident({index_literal}), quote_literal({embedding_literal})
@@ -25,5 +28,7 @@ BEGIN
             HINT = 'Activate another one first, or use op.deactivate_embedding: then keywords answer.';
   END IF;
   DELETE FROM pgsearch.embedding AS e WHERE e.id = found.id;
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind)
+  SELECT found.search_index_id, found.name, 'dropped' WHERE found.id IS NOT NULL;
 END
 $pgsearch$;

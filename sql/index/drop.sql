@@ -6,4 +6,10 @@ DROP TYPE IF EXISTS {hit}, {row};
 
 DROP SEQUENCE IF EXISTS {generation};
 
-DELETE FROM pgsearch.search_index WHERE schema_name = {schema_literal} AND name = {index_literal};
+WITH dropped AS (
+  DELETE FROM pgsearch.search_index WHERE schema_name = {schema_literal} AND name = {index_literal}
+  RETURNING schema_name, name
+)
+-- With it goes all that happened to it.
+INSERT INTO pgsearch.event (kind, detail)
+SELECT 'dropped', jsonb_build_object('schema', schema_name, 'name', name) FROM dropped;

@@ -217,7 +217,11 @@ def test_the_other_operations_are_printed_too(articles: str) -> None:
     run_script(articles, printed.getvalue())
     with psycopg.connect(articles) as connection:
         events = connection.execute("SELECT embedding, kind FROM pgsearch.event").fetchall()
-    assert events == [("hash_v1", "activated"), ("hash_v1", "deactivated")]
+    assert events == [
+        ("hash_v1", "activated"),
+        ("hash_v1", "deactivated"),
+        ("hash_v2", "dropped"),
+    ]
     assert contents(articles) == before
 
 

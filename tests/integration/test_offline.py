@@ -1,0 +1,141 @@
+"""What a migration prints with `--sql` does what it does when it is run, on any table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from tests.plugins.history import History, Revision
+from tests.plugins.migration import run_script
+from tests.plugins.postgres import Databases
+from tests.plugins.search import catalogue
+from tests.plugins.shapes import PLAIN, SHAPES, Shape, joined, revisions
+
+#: A statement of a script, as psql finds its end.
+STATEMENT = re.compile(
+    r"""(?: --[^\n]* | \$(\w*)\$ .*? \$\1\$ | E'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*'
+    | "(?:[^"]|"")*" | [^;])+;""",
+    re.DOTALL | re.VERBOSE,
+)
+
+#: All that the registry says, but when, and by names where numbers differ.
+REGISTERED = """
+SELECT 'version' AS kind, version::text AS name, NULL::jsonb AS what FROM pgsearch.installation
+UNION ALL
+SELECT 'index', i.name, to_jsonb(i) - '{id,created_at,filled_at,statistics_at,partitions}'::text[]
+  || jsonb_build_object('partitions', i.partitions::regclass[]::text, 'filled', filled_at IS NULL)
+FROM pgsearch.search_index AS i
+UNION ALL
+SELECT 'embedding', i.name,
+  to_jsonb(e) - '{id,search_index_id,created_at,ready_at,activated_at}'::text[]
+FROM pgsearch.embedding AS e JOIN pgsearch.search_index AS i ON i.id = e.search_index_id
+UNION ALL
+SELECT DISTINCT 'event', i.name, to_jsonb(h) - '{id,at,search_index_id}'::text[]
+FROM pgsearch.event AS h LEFT JOIN pgsearch.search_index AS i ON i.id = h.search_index_id
+ORDER BY 1, 2, 3
+"""
+
+
+def state(url: str) -> tuple[list[Any], list[Any]]:
+    """Return all that a database holds: its objects, and the rows of the registry."""
+    with psycopg.connect(url) as connection:
+        objects = catalogue(connection)
+        installed = any(row[:2] == ("schema", "pgsearch") for row in objects)
+        return objects, connection.execute(REGISTERED).fetchall() if installed else []
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_every_operation_does_what_it_prints(
+    databases: Databases, vector_template: str, tmp_path: Path, shape: Shape
+) -> None:
+    made = revisions(shape)
+    history = History(tmp_path / "migrations", [*made.values()])
+    steps = [(n, n + 1) for n in range(1, len(made))]
+    steps += [(end, start) for start, end in reversed(steps)]
+    with (
+        databases.fresh(vector_template) as executed,
+        databases.fresh(vector_template) as printed,
+    ):
+        for url in (executed, printed):
+            history.upgrade(url, "1")
+        for start, end in steps:
+            (history.upgrade if end > start else history.downgrade)(executed, str(end))
+            script = history.printed(str(start), str(end))
+            assert run_script(printed, script) == ""
+            assert state(printed) == state(executed), (start, end, [*made][max(start, end) - 1])
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_migration_that_makes_it_all_at_once_does_too(
+    databases: Databases, tmp_path: Path, shape: Shape
+) -> None:
+    """Where nobody else can see the table yet, all of it is executed in one transaction."""
+    parts = [*revisions(shape).values()][: 3 + len(shape.definitions)]
+    extension = Revision("op.execute('CREATE EXTENSION IF NOT EXISTS vector')")
+    history = History(tmp_path / "migrations", [extension, joined(*parts)])
+    with databases.fresh() as executed, databases.fresh() as printed:
+        for url in (executed, printed):
+            history.upgrade(url, "1")
+        for start, end in (("1", "2"), ("2", "1")):
+            (history.upgrade if end == "2" else history.downgrade)(executed, end)
+            assert run_script(printed, history.printed(start, end)) == ""
+            assert state(printed) == state(executed)
+
+
+def stopped_and_run_again(
+    databases: Databases, history: History, url: str, step: str, every: int = 1
+) -> None:
+    """Run a script on copies of a database: up to each commit, and then the whole of it.
+
+    Args:
+        databases: The maker of databases.
+        history: The migrations.
+        url: A database, which goes the step itself.
+        step: Two revisions, as in "1:2".
+        every: To stop at one commit of so many only, for it takes its time.
+    """
+    start, end = step.split(":")
+    script = history.printed(start, end)
+    found = []
+    for part in beginnings(script)[::every]:
+        with databases.fresh(urlsplit(url).path[1:]) as copy:
+            run_script(copy, part)
+            assert run_script(copy, script) == ""
+            found.append((part, state(copy)))
+    (history.upgrade if int(end) > int(start) else history.downgrade)(url, end)
+    assert found
+    for part, then in found:
+        assert then == state(url), f"{step}, stopped after:\n{part[-500:]}"
+
+
+def test_a_migration_of_several_operations_can_be_run_again(
+    databases: Databases, vector_template: str, tmp_path: Path
+) -> None:
+    made = revisions(PLAIN)
+    first = joined(*(made[name] for name in ("install", "create", "add", "second", "ready")))
+    second = joined(*(made[name] for name in ("alter 1", "reindex", "activate", "retype")))
+    third = joined(made["activate another"], made["drop embedding"], made["alter 2"])
+    last = joined(*(made[name] for name in ("drop active", "drop", "uninstall")))
+    history = History(tmp_path / "migrations", [made["table"], first, second, third, last])
+    with databases.fresh(vector_template) as url:
+        history.upgrade(url, "1")
+        for start in range(1, 5):
+            stopped_and_run_again(databases, history, url, f"{start}:{start + 1}")
+        for start in range(5, 1, -1):
+            stopped_and_run_again(databases, history, url, f"{start}:{start - 1}", every=4)
+
+
+def beginnings(script: str) -> list[str]:
+    """Return the parts of a script after which something is done and not all: at each commit."""
+    statements = [found[0].strip() for found in STATEMENT.finditer(script)]
+    in_transaction, found = False, []
+    for number, statement in enumerate(statements[:-1], start=1):
+        in_transaction = statement == "BEGIN;" or (in_transaction and statement != "COMMIT;")
+        if not in_transaction:
+            found.append("\n".join(statements[:number]))
+    return found
