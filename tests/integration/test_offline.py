@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from pgsearch.alembic import render
 from tests.plugins.history import History, Revision
 from tests.plugins.migration import run_script
 from tests.plugins.postgres import Databases
@@ -47,6 +48,17 @@ def state(url: str) -> tuple[list[Any], list[Any]]:
         objects = catalogue(connection)
         installed = any(row[:2] == ("schema", "pgsearch") for row in objects)
         return objects, connection.execute(REGISTERED).fetchall() if installed else []
+
+
+def test_no_operation_is_left_out() -> None:
+    called = {
+        name
+        for shape in SHAPES.values()
+        for revision in revisions(shape).values()
+        for name in re.findall(r"^op\.(\w+)", "\n".join(revision), re.MULTILINE)
+    }
+    known = {name for name, *_ in render._CALLS.values()}
+    assert known == called - {"execute"}
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -118,7 +130,9 @@ def test_a_migration_of_several_operations_can_be_run_again(
 ) -> None:
     made = revisions(PLAIN)
     first = joined(*(made[name] for name in ("install", "create", "add", "second", "ready")))
-    second = joined(*(made[name] for name in ("alter 1", "reindex", "activate", "retype")))
+    second = joined(
+        *(made[name] for name in ("alter 1", "reindex", "reindex companions", "activate", "retype"))
+    )
     third = joined(made["activate another"], made["drop embedding"], made["alter 2"])
     last = joined(*(made[name] for name in ("drop active", "drop", "uninstall")))
     history = History(tmp_path / "migrations", [made["table"], first, second, third, last])

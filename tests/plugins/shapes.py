@@ -250,6 +250,7 @@ def revisions(shape: Shape) -> dict[str, Revision]:
             call("reindex_embedding", "'first'", m=24, ef_construction=80),
             call("reindex_embedding", "'first'", m=8),
         ),
+        "reindex companions": Revision(call("reindex_search_index", key=[*first["key"]])),
         "drop embedding": Revision(
             call("drop_embedding", "'first'"), call("add_embedding", "'first'", HASH_64, m=8)
         ),
