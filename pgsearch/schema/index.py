@@ -216,10 +216,13 @@ def _source_holes(definition: IndexDefinition) -> dict[str, Composable]:
         return SQL("pgsearch.row_configuration({}, {})").format(named, language)
 
     items = [
-        # The columns stand for themselves, as in a query on the table. Those that it does not
-        # read are left out, so that they may change.
-        SQL("WHEN {} THEN (SELECT (\n{}\n)::text FROM (SELECT {}) AS source)").format(
-            Literal(n), SQL(column.sql or ""), _columns_of("$1", column.read)
+        # As in a query on the table. Columns that it does not read are left out, so that they
+        # may change.
+        SQL("WHEN {} THEN (SELECT (\n{}\n)::text FROM (SELECT {}) AS {})").format(
+            Literal(n),
+            SQL(column.sql or ""),
+            _columns_of("$1", column.read),
+            Identifier(definition.table),
         )
         for n, column in enumerate(definition.expressions, start=1)
     ]
@@ -274,9 +277,9 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         for name in key
     )
     pairs = SQL(", ").join(
-        SQL("{}, {}").format(Literal(name), Identifier("source", name)) for name in key
+        SQL("{}, {}").format(Literal(name), Identifier("range", name)) for name in key
     )
-    descending = SQL(", ").join(SQL("source.{} DESC").format(Identifier(n)) for n in key)
+    descending = SQL(", ").join(SQL("range.{} DESC").format(Identifier(n)) for n in key)
     terms = Identifier(definition.schema, definition.names.terms).as_string(None)
     weights = "{" + ",".join(column.weight for column in definition.text) + "}"
     return {
@@ -294,8 +297,9 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "terms_name_before": Literal(f"{terms}(text,integer)"),
         "terms_name_now": Literal(f"{terms}(text,integer,regconfig)"),
         "after_key": after,
-        "source_key_pairs": pairs,
-        "source_key_descending": descending,
+        "range_key_pairs": pairs,
+        "range_key_descending": descending,
+        "orphan_key": columns(key, "orphan"),
         "index_comment": SQL(definition.name.replace("'", "''")),
         "statement": SQL(_function_statement(definition)),
         **_search_holes(definition),

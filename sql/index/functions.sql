@@ -64,8 +64,8 @@ REVOKE ALL ON FUNCTION {capture}() FROM PUBLIC;
 
 -- Writes the documents of the next key range that are missing, as on a table that was there before
 -- its search index. After a change of the search index it also writes those anew that are there,
--- or sends their keys to the queue, as the registry says. `after` and `last` are keys as JSON
--- objects; `last` is NULL at the end.
+-- or sends their keys to the queue, as the registry says, and removes those whose rows went while
+-- nothing was captured. `after` and `last` are keys as JSON objects; `last` is NULL at the end.
 --
 -- Rows are locked as a foreign key would lock them, so that one that is being deleted cannot leave
 -- a document behind. The range is read before and without a lock, for a row that had to be waited
@@ -120,15 +120,29 @@ BEGIN
     FROM made JOIN range ON ({range_key}) = ({made_key})
     WHERE ({old_document_key}) = ({made_key}) AND old.generation = range.generation
   ),
+  orphan AS MATERIALIZED (
+    SELECT {known_key}, known.generation FROM {document} AS known
+    WHERE (again.documents OR again.chunks)
+      AND ({fill_name}.after IS NULL OR ({known_key}) > ({after_key}))
+      AND (NOT EXISTS (SELECT FROM range)
+           OR ({known_key}) <= (SELECT {key} FROM range ORDER BY {range_key_descending} LIMIT 1))
+      AND NOT EXISTS (SELECT FROM {source_view} AS source WHERE ({source_key}) = ({known_key}))
+  ),
+  removed AS (
+    DELETE FROM {document} AS old USING orphan
+    WHERE ({old_document_key}) = ({orphan_key}) AND old.generation = orphan.generation
+    RETURNING {old_document_key}
+  ),
   queued AS (
     INSERT INTO {queue} ({key})
     SELECT {key} FROM written
     UNION ALL
+    SELECT {key} FROM removed
+    UNION ALL
     SELECT {key} FROM range WHERE range.generation IS NOT NULL AND again.chunks
   )
   SELECT
-    (SELECT jsonb_build_object({source_key_pairs})
-     FROM range AS source ORDER BY {source_key_descending} LIMIT 1),
+    (SELECT jsonb_build_object({range_key_pairs}) FROM range ORDER BY {range_key_descending} LIMIT 1),
     (SELECT count(*) FROM range)
   INTO {fill_name}.last, {fill_name}.documents;
 END
