@@ -11,10 +11,10 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAG
   --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-16 check format bench clean
+.PHONY: help venv install demo test test-16 check format bench bench-migrate clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Make .venv and install everything into it
 
@@ -53,6 +53,9 @@ format: install ## Format, and repair what ruff can repair
 bench: install ## Measure search quality: make bench DATA=folder-in-BEIR-layout
 	@test -n "$(DATA)" || { echo "Which collection? make bench DATA=path/to/scifact" >&2; exit 1; }
 	$(BIN)/python -m bench.quality --data $(DATA)
+
+bench-migrate: install ## Migrate forward and back under load, on 200,000 rows
+	$(BIN)/python -m bench.migrate
 
 clean: ## Stop the embedded PostgreSQL (its data stays) and remove what make made
 	@test ! -x $(BIN)/pgsearch || $(BIN)/pgsearch server stop
