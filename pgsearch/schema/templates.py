@@ -72,6 +72,7 @@ def object_holes(index: str, schema: str, table: str) -> dict[str, Composable]:
         "hit": qualified(names.hit),
         "search": qualified(names.search),
         "terms": qualified(names.terms),
+        "terms_replaced": qualified(f"{names.terms}_replaced"),
         "capture": qualified(names.capture),
         "fill": qualified(names.fill),
         "refresh": qualified(names.refresh),

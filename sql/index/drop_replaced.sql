@@ -1,4 +1,6 @@
 -- Nobody calls these any more.
+-- squawk-ignore ban-drop-function, require-lock-timeout
 DROP FUNCTION IF EXISTS {replaced};
 
-DROP FUNCTION IF EXISTS {terms}(text, integer);
+-- squawk-ignore ban-drop-function, require-lock-timeout
+DROP FUNCTION IF EXISTS {terms_replaced}(text, integer);

@@ -248,6 +248,11 @@ DECLARE
     WHERE oid IN (to_regprocedure({terms_name_before}), to_regprocedure({terms_name_now}))
     ORDER BY pronargs DESC LIMIT 1);
 BEGIN
+-- The one that version 1 made: with both, a call would be ambiguous. Who is calling it finishes.
+IF to_regprocedure({terms_name_before}) IS NOT NULL THEN
+  -- squawk-ignore renaming-object
+  ALTER FUNCTION {terms}(text, integer) RENAME TO {terms_replaced_name};
+END IF;
 CREATE OR REPLACE FUNCTION {terms}(
   query text, wanted integer DEFAULT 100, tsconfig regconfig DEFAULT {language}
 )
