@@ -50,12 +50,24 @@ def mends(
     made: list[MigrateOperation] = []
     if any(finding.mend is Mend.INSTALL for finding in found):
         made.append(op.InstallOp(VERSION, before=VERSION - 1))
+    made += _executed([finding for finding in found if finding.index is None])
     indexes = [(finding.index, finding) for finding in found if finding.index is not None]
     for index, group in groupby(indexes, key=lambda pair: pair[0]):
         wanted = (declared or {}).get((index.schema, index.name), index)
         schema = None if wanted.schema == default_schema else wanted.schema
         made += _Mending(wanted, schema, [finding for _, finding in group]).operations()
     return made
+
+
+def _executed(findings: Iterable[Finding]) -> Iterator[MigrateOperation]:
+    """Yield what runs the statements of findings."""
+    found = [finding for finding in findings if finding.statement is not None]
+    statements = dict.fromkeys(str(finding.statement) for finding in found)
+    if statements:
+        # Whoever comes after a statement that waits for a lock waits too.
+        timeout = "SET LOCAL lock_timeout = '1s'"
+        executed = (statement.replace(":", r"\:") for statement in statements)
+        yield MendOp([*map(ExecuteSQLOp, [timeout, *executed])], map(str, found))
 
 
 class _Mending:
@@ -79,7 +91,7 @@ class _Mending:
         if lost := self._found(Mend.RECREATE):
             yield MendOp([self._drop(), *self._create(lost[0])], map(str, self._findings))
             return
-        yield from self._executed()
+        yield from _executed(self._findings)
         if altered := self._found(Mend.ALTER, Mend.REFILL):
             yield op.AlterSearchIndexOp.of(
                 self._index,
@@ -112,19 +124,6 @@ class _Mending:
         if finding.active is not None and len(finding.embeddings) > 1:
             yield embedding_op.ActivateEmbeddingOp(
                 self._index.name, finding.active, schema=self._schema, when_ready=True
-            )
-
-    def _executed(self) -> Iterator[MigrateOperation]:
-        found = [finding for finding in self._findings if finding.statement is not None]
-        statements = dict.fromkeys(str(finding.statement) for finding in found)
-        if statements:
-            # Whoever comes after a statement that waits for a lock waits too.
-            yield MendOp(
-                [
-                    ExecuteSQLOp("SET LOCAL lock_timeout = '1s'"),
-                    *(ExecuteSQLOp(statement.replace(":", r"\:")) for statement in statements),
-                ],
-                map(str, found),
             )
 
     def _embeddings(self) -> Iterator[MigrateOperation]:

@@ -110,8 +110,12 @@ def _parked(connection: Connection, definition: IndexDefinition) -> tuple[int, s
     query = SQL(resources.sql("registry/parked.sql")).format(queue=queue)
     try:
         row = connection.execute(query).fetchone()
-    except psycopg.errors.SyntaxErrorOrAccessRuleViolation:
-        return 0, None  # the queue is damaged, which is a finding, or not for this role to read
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.UndefinedColumn,
+        psycopg.errors.InsufficientPrivilege,
+    ):
+        return 0, None  # it is damaged, which is a finding, or not for this role to read
     assert row is not None
     return row[0], row[1]
 
@@ -148,11 +152,11 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"  {rows} parked, on which the model failed; of the last one it said:"
         yield f"    {diagnosis.last_error}"
     if diagnosis.code:
-        yield "\nIn a migration, this mends it:\n"
-        yield indent(diagnosis.code, "    ") + "\n"
+        yield from ("", "In a migration, this mends it:", "")
+        yield from (indent(diagnosis.code, "    "), "")
     if diagnosis.release:
-        yield "\nWhen the cause is mended, this lets the parked rows be tried again:\n"
-        yield f"    {diagnosis.release};\n"
+        yield from ("", "When the cause is mended, this lets the parked rows be tried again:", "")
+        yield from (f"    {diagnosis.release};", "")
 
 
 def _print_json(diagnoses: list[Diagnosis]) -> None:

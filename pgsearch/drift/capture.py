@@ -104,7 +104,8 @@ class Capture:
 
     def _partitions(self) -> Iterator[Finding]:
         """Yield what is wrong with the triggers of partitions; a worker sees to new ones."""
-        source, known = self._subject.source, self._subject.state.get("partitions") or ()
+        source = self._subject.source
+        known = {int(number) for number in self._subject.state.get("partitions") or ()}
         by_leaf = {(t["table"], t["name"]): t for t in source.triggers}
         for leaf, shown in source.leaves.items():
             for event, type_ in _TRIGGERS.items():

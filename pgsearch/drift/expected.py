@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from pgsearch.definition import IndexDefinition
 from pgsearch.schema.index import create_search_index
-from pgsearch.schema.steps import Kind
 
 
 @dataclass(frozen=True)
@@ -143,12 +142,8 @@ _PRIVATE = re.compile(r'REVOKE ALL ON FUNCTION "(?:[^"]|"")*"\."((?:[^"]|"")*)"\
 
 def routines(definition: IndexDefinition) -> dict[str, Routine]:
     """Return the functions in PL/pgSQL by name, as the templates render them."""
-    text = "\n\n".join(
-        statement
-        for step in create_search_index(definition)
-        if step.kind is Kind.PLAIN
-        for statement in step.statements
-    )
+    steps = create_search_index(definition)
+    text = "\n\n".join(statement for step in steps for statement in step.statements)
     private = set(_PRIVATE.findall(text))
     found = (
         _routine(quoted.replace('""', '"'), options, body, is_private=quoted in private)

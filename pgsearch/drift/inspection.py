@@ -11,13 +11,13 @@ from typing import Any
 from psycopg.sql import SQL, Literal
 
 from pgsearch.definition import IndexDefinition
+from pgsearch.drift import helpers
 from pgsearch.drift.capture import Capture
 from pgsearch.drift.finding import Finding, Mend
 from pgsearch.drift.relations import Relations
 from pgsearch.drift.subject import Run, Source, Subject, ask, read_source
 from pgsearch.errors import NotInstalled, ObjectMissing
 from pgsearch.schema.index import TEMPLATE_VERSION
-from pgsearch.schema.install import VERSION
 from pgsearch.schema.parsed import parsed_objects
 
 
@@ -78,15 +78,9 @@ def inspect(run: Run, *wanted: str) -> Inspection:
     chosen = [_named(states, name) for name in wanted] if wanted else states
     subjects = list(_subjects(run, chosen))
     return Inspection(
-        schema=tuple(_schema(registered["version"] or 0)),
+        schema=tuple(helpers.findings(run, registered["version"] or 0)),
         indexes=tuple(_inspect(run, subject) for subject in subjects),
     )
-
-
-def _schema(version: int) -> Iterator[Finding]:
-    if version < VERSION:
-        problem = f"has version {version}, this package works with version {VERSION}"
-        yield Finding(None, "schema pgsearch", problem, Mend.INSTALL)
 
 
 def _named(

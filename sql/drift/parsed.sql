@@ -42,9 +42,11 @@ CROSS JOIN LATERAL (
       ELSE '?'
     END AS written,
     CASE
-      -- No type, no alias, and not the row that columns are taken from.
+      -- No type, no alias, not the row that columns are taken from, and nothing with its schema.
       WHEN part.before ~ '(::| AS |^ )$' OR part.after ~ '^\)?\.' THEN NULL
-      WHEN object.kind = 'FUNCTION' AND part.before !~ '\.$' THEN NULL
+      WHEN object.kind = 'FUNCTION' AND part.before !~ '\)\.$' THEN NULL
+      WHEN object.kind <> 'FUNCTION' AND part.before ~ '\.$'
+        AND part.first NOT IN ('old', 'new', 'source') THEN NULL
       ELSE (
         SELECT a.attnum FROM pg_depend AS d
         JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
@@ -55,7 +57,9 @@ CROSS JOIN LATERAL (
       )
     END AS attnum
   FROM (
-    SELECT place, piece[1] AS text, lag(piece[1]) OVER list AS before, lead(piece[1]) OVER list AS after
+    SELECT
+      place, piece[1] AS text, lag(piece[1]) OVER list AS before, lead(piece[1]) OVER list AS after,
+      lag(piece[1], 2) OVER list AS first
     FROM regexp_matches(
       object.text, '''(?:[^'']|'''')*''|"(?:[^"]|"")*"|[a-z_][a-z0-9_]*|[^''"a-z_]+', 'g'
     ) WITH ORDINALITY AS tokens (piece, place)
