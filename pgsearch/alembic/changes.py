@@ -11,9 +11,11 @@ from alembic.util import CommandError
 
 from pgsearch.alembic import embeddings as embedding_op
 from pgsearch.alembic import operations as op
+from pgsearch.alembic.mend import mends
 from pgsearch.alembic.registered import Registered, Types
 from pgsearch.declare import Embedding, SearchIndex
 from pgsearch.definition import IndexDefinition
+from pgsearch.drift import Finding, Mend
 from pgsearch.schema.index import TEMPLATE_VERSION
 
 log = logging.getLogger(__name__)
@@ -66,19 +68,14 @@ class Change:
         """
         before = self.types.comparable(self.registered.definition)
         after = self.types.comparable(self.declared)
-        if before.key != after.key:
-            raise CommandError(
-                f"Search index {self.index.name!r} is kept by the key {_columns(before)}, and the "
-                f"table is declared with {_columns(after)}. A key cannot be changed in place: drop "
-                "the search index before the change, and create it anew after it."
-            )
         reasons = [
             f"{field.name} differs"
             for field in fields(IndexDefinition)
-            if getattr(before, field.name) != getattr(after, field.name)
+            if field.name != "key" and getattr(before, field.name) != getattr(after, field.name)
         ]
         if self.registered.template_version < TEMPLATE_VERSION:
             reasons.append("made by an earlier version of pgsearch")
+        self._check_key(before, after, reasons)
         if not reasons:
             return None
         return op.AlterSearchIndexOp.of(
@@ -86,6 +83,29 @@ class Change:
             self._schema,
             before=self.types.written(self.registered.definition),
             reasons=reasons,
+        )
+
+    def _check_key(
+        self, before: IndexDefinition, after: IndexDefinition, reasons: list[str]
+    ) -> None:
+        """Refuse another key; one that only has another name does until something else changes."""
+        if before.key == after.key:
+            return
+        columns = {column.name for column in self.index.source_table.columns}
+        pairs = zip(before.key, after.key, strict=False)
+        gone = all(b.name == a.name or b.name not in columns for b, a in pairs)
+        same = [column.type for column in before.key] == [column.type for column in after.key]
+        if same and gone and not reasons:
+            log.warning(
+                "Search index %r goes on with the names that its key had when it was made: %s.",
+                self.index.name,
+                _columns(before),
+            )
+            return
+        raise CommandError(
+            f"Search index {self.index.name!r} is kept by the key {_columns(before)}, and the "
+            f"table is declared with {_columns(after)}. A key cannot be changed in place: drop "
+            "the search index before the change, and create it anew after it."
         )
 
     def embeddings(self) -> Iterator[MigrateOperation]:
@@ -146,6 +166,29 @@ class Change:
             wanted.name,
             index.name,
         )
+
+
+def mended(
+    findings: Iterable[Finding], needed: Iterable[MigrateOperation], default_schema: str
+) -> list[MigrateOperation]:
+    """Return what changes a search index, and what mends it, each operation once.
+
+    An alteration makes functions and triggers anew anyway; it only has to know whether changes
+    may have been missed. So does a new build of an HNSW index.
+    """
+    changes, found = list(needed), list(findings)
+    for finding in found:
+        if finding.mend is Mend.BY_HAND:
+            log.warning("%s. %s", finding, finding.hint)
+    alter = next((o for o in changes if isinstance(o, op.AlterSearchIndexOp)), None)
+    reindexed = {o.name for o in changes if isinstance(o, embedding_op.ReindexEmbeddingOp)}
+    for mend in mends(found, default_schema=default_schema):
+        if isinstance(mend, op.AlterSearchIndexOp) and alter is not None:
+            alter.refill |= mend.refill
+            alter.reasons += mend.reasons
+        elif not isinstance(mend, embedding_op.ReindexEmbeddingOp) or mend.name not in reindexed:
+            changes.append(mend)
+    return changes
 
 
 def _columns(definition: IndexDefinition) -> str:

@@ -6,7 +6,8 @@ that is both is brought to its declaration. The tables that pgsearch itself keep
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,10 +17,12 @@ from alembic.operations.ops import DropTableOp, ModifyTableOps, UpgradeOps
 from alembic.util import PriorityDispatchResult
 
 from pgsearch.alembic import operations as op
-from pgsearch.alembic.changes import Change, created, dropped
+from pgsearch.alembic.changes import Change, created, dropped, mended
 from pgsearch.alembic.columns import arrange
+from pgsearch.alembic.mend import mends
 from pgsearch.alembic.registered import Registered, Types, installed_version, read_registered
 from pgsearch.declare import SearchIndex, declared_on
+from pgsearch.drift import Inspection, inspect
 from pgsearch.schema.install import VERSION
 
 
@@ -65,6 +68,8 @@ def compare(
     types = Types(connection, [*definitions.values(), *(r.definition for r in registered.values())])
     _leave_companions_alone(upgrade, registered.values(), default_schema)
 
+    inspection = _inspection(connection)
+    found = {(i.definition.schema, i.definition.name): i for i in inspection.indexes}
     first: list[MigrateOperation] = []
     last: list[MigrateOperation] = []
     for key, known in registered.items():
@@ -74,13 +79,31 @@ def compare(
         if key not in registered:
             last += created(types.written(definitions[key]), index.embeddings, default_schema)
             continue
-        change = Change(index, definitions[key], registered[key], types, default_schema)
-        before, alter, after = arrange(upgrade, registered[key].definition, change.alter())
+        # As it was made, but with the names that columns have now.
+        now = replace(registered[key], definition=found[key].definition)
+        change = Change(index, definitions[key], now, types, default_schema)
+        before, alter, after = arrange(upgrade, now.definition, change.alter())
         first += before
-        last += [*alter, *change.embeddings(), *after]
+        needed = [*alter, *change.embeddings()]
+        last += [*mended(found[key].findings, needed, default_schema), *after]
     # A search index goes before its table does, and comes after it.
-    upgrade.ops[:] = [*_installed(connection, declared), *first, *upgrade.ops, *last]
+    install = _installed(connection, declared)
+    if declared and not install:
+        install = mends(inspection.schema)
+    upgrade.ops[:] = [*install, *first, *upgrade.ops, *last]
     return PriorityDispatchResult.CONTINUE
+
+
+def _inspection(connection: sa.Connection) -> Inspection:
+    """Return what the search indexes of a database are, and what is wrong with them."""
+    if installed_version(connection) is None:
+        return Inspection((), ())
+    doubled = connection.dialect.paramstyle in ("format", "pyformat")
+
+    def run(query: str) -> Sequence[Any]:
+        return connection.exec_driver_sql(query.replace("%", "%%") if doubled else query).all()
+
+    return inspect(run)
 
 
 def _installed(
