@@ -44,7 +44,10 @@ def add_embedding(
 def drop_embedding(schema: str, index: str, embedding: str) -> list[Step]:
     """Return the steps that drop an embedding; they refuse the active one."""
     holes = _holes(schema, index, embedding)
-    drop = SQL("ALTER TABLE IF EXISTS {chunk} DROP COLUMN IF EXISTS {column};")
+    drop = SQL(
+        "-- squawk-ignore ban-drop-column\n"
+        "ALTER TABLE IF EXISTS {chunk} DROP COLUMN IF EXISTS {column};"
+    )
     return [
         plain(statements(render("embedding/unregister.sql", holes))),
         concurrent(*(_drop_index(holes[name]) for name in ("hnsw_index", "new_hnsw_index"))),

@@ -1,4 +1,5 @@
 -- The new index takes the old one's name, and the registry notes what it was built with.
+-- squawk-ignore renaming-object
 ALTER INDEX IF EXISTS {new_hnsw_index} RENAME TO {hnsw_index_name};
 
 UPDATE pgsearch.embedding AS e SET m = {m}, ef_construction = {ef_construction}

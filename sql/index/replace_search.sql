@@ -10,11 +10,13 @@ BEGIN
     AND (p.proargnames <> ARRAY[{parameter_names}]
          OR p.proargtypes::oid[]::regtype[] <> ARRAY[{parameter_types}]::regtype[]);
   IF FOUND THEN
+    -- squawk-ignore renaming-object
     EXECUTE format('ALTER FUNCTION %s RENAME TO %I', old, {replaced_name});
   END IF;
   {create_search}
   PERFORM pgsearch.grant_again({search_object}, privileges);
   SELECT relacl INTO privileges FROM pg_catalog.pg_class WHERE oid = to_regclass({filter_view_name});
+  -- squawk-ignore ban-drop-view
   DROP VIEW IF EXISTS {filter_view};
   {create_filter}
   IF to_regclass({filter_view_name}) IS NOT NULL THEN

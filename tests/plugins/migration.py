@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,13 @@ from sqlalchemy import create_engine, pool
 from pgsearch import database as product
 from pgsearch import embedded
 from tests.plugins.search import catalogue
+
+#: A statement of a script, as psql finds its end.
+STATEMENT = re.compile(
+    r"""(?: --[^\n]* | \$(\w*)\$ .*? \$\1\$ | E'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*'
+    | "(?:[^"]|"")*" | [^;])+;""",
+    re.DOTALL | re.VERBOSE,
+)
 
 #: A migration's `op`: its operations are put there by a plugin, which type checkers do not see.
 Op = Any
@@ -62,3 +70,8 @@ def run_script(url: str, script: str) -> str:
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stderr
+
+
+def split(script: str) -> list[str]:
+    """Return the statements of a script, each with the comments before it."""
+    return [found[0].strip() for found in STATEMENT.finditer(script)]
