@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg.sql import SQL, Literal
@@ -154,9 +154,7 @@ def _inspect(run: Run, subject: Subject | IndexDefinition) -> Inspected:
         gone = Finding(subject, f"table {subject.table}", "is gone", Mend.REMOVE)
         return Inspected(subject, (gone,))
     findings = tuple(_findings(run, subject))
-    return Inspected(
-        subject.current or replace(subject.definition, table=subject.source.name), findings
-    )
+    return Inspected(subject.shown, findings)
 
 
 def _findings(run: Run, subject: Subject) -> Iterator[Finding]:

@@ -203,13 +203,18 @@ class Subject:
             return "None of its text columns is left: drop the search index."
         return None
 
+    @property
+    def shown(self) -> IndexDefinition:
+        """The current definition, or else what it was made of, on the table of today."""
+        return self.current or replace(self.definition, table=self.source.name)
+
     def finding(self, object_: str, problem: str, mend: Mend, **details: Any) -> Finding:
         """Return a finding about this search index."""
         if mend in (Mend.ALTER, Mend.REFILL) and self.obstacle is not None:
             mend, details = Mend.BY_HAND, {"hint": self.obstacle}
         if mend in (Mend.RECREATE, Mend.READD):
             details |= {"embeddings": tuple(self.embeddings.values()), "active": self.active}
-        return Finding(self.current or self.definition, object_, problem, mend, **details)
+        return Finding(self.shown, object_, problem, mend, **details)
 
 
 def embedding(row: Mapping[str, Any]) -> Embedding:

@@ -12,8 +12,8 @@ import pytest
 from pgsearch import embedded
 from pgsearch.alembic.mend import mends
 from pgsearch.definition import Chunking, IndexDefinition, TextColumn, TypedColumn
-from tests.plugins import search
-from tests.plugins.drift import damage, look, mend, seen
+from tests.plugins import search, shapes
+from tests.plugins.drift import damage, look, mend, run, seen
 from tests.plugins.migration import run_script
 from tests.plugins.postgres import Databases
 
@@ -148,6 +148,18 @@ def rename(url: str) -> None:
 def test_nothing_is_seen_where_all_is_well(shaped: str) -> None:
     assert len(look(shaped).indexes) == len(SHAPES)
     assert seen(shaped) == []
+
+
+@pytest.mark.parametrize("name", shapes.SHAPES)
+def test_no_migration_leaves_drift(empty_database: str, name: str) -> None:
+    """Whatever operation has made something, and whichever undone."""
+    for revision, (upgrade, downgrade) in shapes.revisions(shapes.SHAPES[name]).items():
+        if revision == "ready":
+            break  # that is said of embeddings without an index
+        for migration in (upgrade, downgrade, upgrade):
+            run(empty_database, migration)
+            if revision not in ("nothing", "install"):
+                assert seen(empty_database) == [], revision
 
 
 def test_what_is_renamed_is_no_drift(shaped: str) -> None:
