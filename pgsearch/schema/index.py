@@ -59,6 +59,8 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
         refill: Whether everything is to be done again, for changes may have been missed.
     """
     holes = _all_holes(definition) | {"is_new": Literal(False), "refill": Literal(refill)}
+    view = _render("view", holes)
+    holes |= {"create_view": SQL(view)}
     named = f"search index {definition.name}"
     first = ["check", "key_types", "change", *_source_files(definition)]
     last = ["capturing", "drop_replaced"]
@@ -69,10 +71,14 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
         "create_filter": SQL(_render("filter", holes) if definition.filters else ""),
     }
     return [
-        plain(statement for file in first for statement in _statements(file, holes)),
-        # Before the functions, which read it at once where triggers are in place.
-        locked(f"How {named} reads its table", _render("view", holes)),
-        plain(_statements("functions", holes)),
+        plain(
+            [
+                *(statement for file in first for statement in _statements(file, holes)),
+                _render("first_view", holes).strip(),
+                *_statements("functions", holes),
+            ]
+        ),
+        locked(f"How {named} reads its table", view),
         locked(f"The search function of {named}", _render("replace_search", search)),
         _triggers(definition, holes),
         plain(statement for file in last for statement in _statements(file, holes)),
@@ -229,11 +235,13 @@ def _source_holes(definition: IndexDefinition) -> dict[str, Composable]:
         )
         for n, column in enumerate(definition.expressions, start=1)
     ]
+    source_view = Identifier(definition.schema, definition.names.source)
     key, filters = key_names(definition), (column.name for column in definition.filters)
     return {
         "row_key": _columns_of("source", key),
         "row_texts": texts("(source)", "source"),
         "row_configuration": configuration("(source)"),
+        "source_view_name": Literal(source_view.as_string(None)),
         "source_key_columns": columns(key, "source"),
         "source_texts": texts("source", "source.*"),
         "source_configuration": configuration("source"),

@@ -1,5 +1,12 @@
 -- Search index {index}: what is kept beside {table}, which itself is not altered.
 
+-- First, so that what is found under its name later is known to be its own. Workers leave it alone
+-- until the triggers are in place.
+INSERT INTO pgsearch.search_index
+  (schema_name, name, table_name, definition, template_version, capturing)
+VALUES ({schema_literal}, {index_literal}, {table_literal}, {definition}::jsonb, {template_version}, false)
+ON CONFLICT (schema_name, name) DO NOTHING;
+
 -- New, or there already and not locked.
 -- squawk-ignore require-lock-timeout
 CREATE SEQUENCE IF NOT EXISTS {generation} AS bigint;
@@ -116,9 +123,3 @@ BEGIN
   END IF;
 END
 $pgsearch$;
-
--- Workers leave it alone until the triggers are in place.
-INSERT INTO pgsearch.search_index
-  (schema_name, name, table_name, definition, template_version, capturing)
-VALUES ({schema_literal}, {index_literal}, {table_literal}, {definition}::jsonb, {template_version}, false)
-ON CONFLICT (schema_name, name) DO NOTHING;
