@@ -45,7 +45,8 @@ class Capture:
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong with it."""
-        found = [*self._triggers(), *self._functions(), *self._views()]
+        row = self._relations.composite_type(self._names.row, Mend.REFILL)
+        found = [*row, *self._triggers(), *self._functions(), *self._views()]
         lost = [finding for finding in found if finding.problem == "is missing"]
         if self._subject.gone:
             # What depended on the column went with it: one cause, one finding.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from psycopg.sql import SQL, Identifier, Literal
@@ -59,20 +59,20 @@ class Relations:
                 yield from self._table(table, found)
         if self.get(names.generation, "S") is None:
             yield subject.finding(f"sequence {names.generation}", "is missing", Mend.RECREATE)
-        for name, attributes in self._types.items():
-            yield from self._composite_type(name, attributes)
+        yield from self.composite_type(names.hit, Mend.RECREATE)
         yield from self.companion_indexes()
         for embedding in subject.embeddings.values():
             yield from self._embedding(embedding)
 
-    def _composite_type(
-        self, name: str, attributes: Sequence[expected.Column]
-    ) -> Iterator[Finding]:
-        found = self.get(name, "c")
+    def composite_type(self, name: str, mend: Mend) -> Iterator[Finding]:
+        """Yield what is wrong with a composite type.
+
+        Args:
+            name: Its name.
+            mend: What mends it if it is missing.
+        """
+        found, attributes = self.get(name, "c"), self._types[name]
         if found is None:
-            # The one that the triggers use is made by altering the search index.
-            is_row = name == self._subject.definition.names.row
-            mend = Mend.REFILL if is_row else Mend.RECREATE
             yield self._subject.finding(f"type {name}", "is missing", mend)
             return
         has = [column["name"] for column in found["columns"] or ()]

@@ -400,3 +400,13 @@ def states(url: str) -> list[Any]:
 def test_an_embedding_that_is_being_filled_has_no_index_yet(articles: str) -> None:
     assert states(articles) == [("hash_v1", "filling", False)]
     assert seen(articles) == []
+
+
+def test_a_type_that_functions_went_with(ready: str) -> None:
+    damage(ready, "DROP TYPE article_search_row CASCADE")
+    assert seen(ready) == [
+        "type article_search_row is missing",
+        "function article_search_read is missing",
+    ]
+    assert mend(ready) == ALTER
+    assert seen(ready) == []

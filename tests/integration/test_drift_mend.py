@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -24,6 +25,14 @@ from pgsearch.sync import Worker
 from tests.plugins import search
 from tests.plugins.drift import damage, look, mend, run, seen
 from tests.plugins.migration import contents, offline_migration, run_script
+
+INDEX_V1 = Path(__file__).parent.parent.joinpath("data", "index_v1.sql").read_text()
+
+TABLE_V1 = """
+CREATE TABLE memo (
+  tenant_id integer, code text, title text, body text, kind text, PRIMARY KEY (tenant_id, code)
+)
+"""
 
 UPDATE = '"00_article_search_update"'
 LOST = "ALTER TABLE article_search_chunk DROP COLUMN embedding_hash_v1"
@@ -84,6 +93,17 @@ def test_a_search_index_of_an_older_version_is_found_as_a_whole(ready: str) -> N
     assert seen(ready) == ["search index article_search was made by an earlier version of pgsearch"]
     assert mend(ready) == ["alter_search_index"]
     assert seen(ready) == []
+
+
+def test_what_version_1_has_made(database: str) -> None:
+    """Schema and search index are brought up to date by one migration."""
+    damage(database, resources.sql("install/v1.sql"), TABLE_V1, INDEX_V1)
+    assert seen(database) == [
+        "schema pgsearch has version 1, this package works with version 2",
+        "search index memo_search was made by an earlier version of pgsearch",
+    ]
+    assert mend(database) == ["pgsearch_install", "alter_search_index"]
+    assert seen(database) == []
 
 
 def test_one_of_a_newer_version_is_not_judged(ready: str) -> None:
