@@ -6,7 +6,7 @@ that is both is brought to its declaration. The tables that pgsearch itself keep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from alembic.operations.ops import DropTableOp, ModifyTableOps, UpgradeOps
 from alembic.util import PriorityDispatchResult
 
 from pgsearch.alembic import operations as op
+from pgsearch.alembic.catalogue import runner
 from pgsearch.alembic.changes import Change, created, dropped, mended
 from pgsearch.alembic.columns import arrange
 from pgsearch.alembic.mend import mends
@@ -98,12 +99,7 @@ def _inspection(connection: sa.Connection) -> Inspection:
     """Return what the search indexes of a database are, and what is wrong with them."""
     if installed_version(connection) is None:
         return Inspection((), ())
-    doubled = connection.dialect.paramstyle in ("format", "pyformat")
-
-    def run(query: str) -> Sequence[Any]:
-        return connection.exec_driver_sql(query.replace("%", "%%") if doubled else query).all()
-
-    return inspect(run)
+    return inspect(runner(connection))
 
 
 def _installed(
