@@ -54,3 +54,8 @@ def _compare(
 
     render.register()
     return compare.compare(context, upgrade, schemas)
+
+
+# Alembic, when it is imported, calls `setup`, which imports the modules of this package. Whichever
+# of them is imported first, Alembic has to be imported before.
+import alembic  # noqa: E402, F401

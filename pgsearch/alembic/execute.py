@@ -73,7 +73,12 @@ def _execute(operations: Operations, statements: Iterable[str]) -> None:
             bind = operations.get_bind()
             # The driver would read a single % as the start of a parameter.
             doubled = bind.dialect.paramstyle in ("format", "pyformat")
-            bind.exec_driver_sql(statement.replace("%", "%%") if doubled else statement)
+            try:
+                bind.exec_driver_sql(statement.replace("%", "%%") if doubled else statement)
+            except sa.exc.DBAPIError as error:
+                # Its message ends with the statement, which would hide what is wrong, and the hint.
+                error.statement = "\n".join([*statement.splitlines()[:3], "…"])
+                raise
 
 
 def _patience(context: MigrationContext) -> LockPatience:

@@ -96,8 +96,9 @@ def reindex_search_index(
 def _reindex(schema: str, companion: CompanionIndex) -> list[Step]:
     drop = SQL("DROP INDEX CONCURRENTLY IF EXISTS {}")
     old, new = Identifier(schema, companion.name), Identifier(schema, companion.new_name)
-    rename = SQL("-- squawk-ignore renaming-object\nALTER INDEX IF EXISTS {} RENAME TO {};")
-    rename = rename.format(new, Identifier(companion.name))
+    rename = SQL("-- squawk-ignore renaming-object\nALTER INDEX IF EXISTS {} RENAME TO {};").format(
+        new, Identifier(companion.name)
+    )
     statements = (
         # A build that failed in its middle has left an invalid one.
         drop.format(new),

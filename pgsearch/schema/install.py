@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+from psycopg.sql import SQL, Composable, Literal
+
 from pgsearch import resources
 from pgsearch.errors import DeclarationError
 from pgsearch.schema.steps import Step, locked, plain
-from pgsearch.schema.templates import statements
+from pgsearch.schema.templates import render, statements
 
 #: The version of the schema that this package works with.
 VERSION = 2
@@ -31,14 +33,13 @@ def install(version: int = VERSION) -> list[Step]:
         plain([_when("to_regclass('pgsearch.installation') IS NULL", "install/schema.sql")]),
     ]
     for number in range(2, version + 1):
-        missing = f"(SELECT max(version) FROM pgsearch.installation) < {number}"  # noqa: S608
+        holes: dict[str, Composable] = {
+            "version": Literal(number),
+            "statements": SQL(resources.sql(f"install/v{number}.sql")),
+        }
         # Searches read the registry: they must not wait for it to get a column.
-        steps.append(
-            locked(
-                f"Version {number} of the schema pgsearch",
-                f"IF {missing} THEN\n{resources.sql(f'install/v{number}.sql')}\nEND IF;",
-            )
-        )
+        what = f"Version {number} of the schema pgsearch"
+        steps.append(locked(what, render("install/upgrade.sql", holes)))
     return steps
 
 

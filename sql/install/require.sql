@@ -3,6 +3,8 @@ DO $$
 DECLARE
   found text;
 BEGIN
+  -- One session after the other, to the end of its transaction.
+  PERFORM pg_advisory_xact_lock(hashtextextended('pgsearch.installation', 0));
   IF current_setting('server_version_num')::integer < 150000 THEN
     RAISE EXCEPTION 'pgsearch: this is PostgreSQL %, pgsearch needs 15 or newer',
       current_setting('server_version');

@@ -38,8 +38,26 @@ def migration(url: str) -> Iterator[Op]:
 
 
 def invoke(url: str, operation: MigrateOperation) -> None:
+    """Run an operation in an outer transaction, which it does not leave."""
     with migration(url) as op:
         op.invoke(operation)
+
+
+def migrate(url: str, *operations: MigrateOperation, **options: Any) -> None:
+    """Run operations as `alembic upgrade` does: in a transaction of Alembic's own, which is left
+    for what locks something.
+
+    Args:
+        url: The database.
+        *operations: What a migration calls.
+        **options: For `context.configure`.
+    """
+    engine = create_engine(product.sqlalchemy_url(url), poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        with context.begin_transaction():
+            for operation in operations:
+                Operations(context).invoke(operation)
 
 
 def contents(url: str) -> tuple[list[Any], list[Any]]:

@@ -64,3 +64,9 @@ def test_search_is_the_function_whatever_was_imported_before() -> None:
         "from pgsearch import search\nassert callable(search), search\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("module", ["operations", "embeddings", "compare"])
+def test_the_plugin_may_be_imported_before_alembic(module: str) -> None:
+    script = f"import pgsearch.alembic.{module}\nfrom alembic import op\nop.create_search_index\n"
+    subprocess.run([sys.executable, "-c", script], check=True)
