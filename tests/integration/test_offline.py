@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 
 from pgsearch.alembic import render
 from tests.plugins.history import History, Revision
-from tests.plugins.migration import run_script, split
+from tests.plugins.migration import run_script, split, state
 from tests.plugins.postgres import Databases
-from tests.plugins.search import catalogue
 from tests.plugins.shapes import PLAIN, SHAPES, Shape, joined, revisions
-
-#: All that the registry says, but when, and by names where numbers differ.
-REGISTERED = """
-SELECT 'version' AS kind, version::text AS name, NULL::jsonb AS what FROM pgsearch.installation
-UNION ALL
-SELECT 'index', i.name, to_jsonb(i) - '{id,created_at,filled_at,statistics_at,partitions}'::text[]
-  || jsonb_build_object('partitions', i.partitions::regclass[]::text, 'filled', filled_at IS NULL)
-FROM pgsearch.search_index AS i
-UNION ALL
-SELECT 'embedding', i.name,
-  to_jsonb(e) - '{id,search_index_id,created_at,ready_at,activated_at}'::text[]
-FROM pgsearch.embedding AS e JOIN pgsearch.search_index AS i ON i.id = e.search_index_id
-UNION ALL
-SELECT DISTINCT 'event', i.name, to_jsonb(h) - '{id,at,search_index_id}'::text[]
-FROM pgsearch.event AS h LEFT JOIN pgsearch.search_index AS i ON i.id = h.search_index_id
-ORDER BY 1, 2, 3
-"""
-
-
-def state(url: str) -> tuple[list[Any], list[Any]]:
-    """Return all that a database holds: its objects, and the rows of the registry."""
-    with psycopg.connect(url) as connection:
-        objects = catalogue(connection)
-        installed = any(row[:2] == ("schema", "pgsearch") for row in objects)
-        return objects, connection.execute(REGISTERED).fetchall() if installed else []
 
 
 def test_no_operation_is_left_out() -> None:

@@ -119,32 +119,35 @@ class History:
         self._folder = folder
         self._options = {"transaction_per_migration": True, **options}
 
-    def upgrade(self, url: str, target: str, **attributes: Any) -> None:
+    def upgrade(self, url: str, target: str, **options: Any) -> None:
         """Run the migrations up to a revision.
 
         Args:
             url: The database.
             target: The revision, or "head".
-            **attributes: For env.py: `connection`.
+            **options: For `context.configure`, beside the history's; or `connection`, for env.py.
         """
-        command.upgrade(self._config(url=url, **attributes), target)
+        command.upgrade(self._config(url, options), target)
 
-    def downgrade(self, url: str, target: str, **attributes: Any) -> None:
+    def downgrade(self, url: str, target: str, **options: Any) -> None:
         """Undo the migrations down to a revision."""
-        command.downgrade(self._config(url=url, **attributes), target)
+        command.downgrade(self._config(url, options), target)
 
-    def printed(self, start: str, end: str) -> str:
+    def printed(self, start: str, end: str, **options: Any) -> str:
         """Return the SQL that `alembic upgrade|downgrade --sql start:end` prints."""
-        config = self._config()
+        config = self._config("", options)
         config.output_buffer = io.StringIO()
         is_down = end == "base" or (start not in ("base", "") and int(end) < int(start))
         step = command.downgrade if is_down else command.upgrade
         step(config, f"{start}:{end}", sql=True)
         return config.output_buffer.getvalue()
 
-    def _config(self, **attributes: Any) -> Config:
+    def _config(self, url: str, options: dict[str, Any]) -> Config:
         config = Config()
         config.set_main_option("script_location", str(self._folder))
         config.set_main_option("path_separator", "os")
-        config.attributes.update(attributes, options=self._options)
+        config.attributes["url"] = url
+        config.attributes["options"] = self._options | options
+        if "connection" in options:
+            config.attributes["connection"] = config.attributes["options"].pop("connection")
         return config

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,6 +18,8 @@ from sqlalchemy import create_engine, pool
 from pgsearch import database as product
 from pgsearch import embedded
 from tests.plugins.search import catalogue
+
+_REGISTERED = Path(__file__).with_name("registered.sql").read_text().encode()
 
 #: A statement of a script, as psql finds its end.
 STATEMENT = re.compile(
@@ -72,6 +75,14 @@ def contents(url: str) -> tuple[list[Any], list[Any]]:
             " LEFT JOIN pgsearch.embedding AS e ON e.search_index_id = i.id ORDER BY 1, 2, 4"
         ).fetchall()
         return objects, registered
+
+
+def state(url: str) -> tuple[list[Any], list[Any]]:
+    """Return all that a database holds: its objects, and the rows of the registry."""
+    with psycopg.connect(url) as connection:
+        objects = catalogue(connection)
+        installed = any(row[:2] == ("schema", "pgsearch") for row in objects)
+        return objects, connection.execute(_REGISTERED).fetchall() if installed else []
 
 
 @contextmanager
