@@ -36,7 +36,7 @@ class Document(Base):
 
 document_search = SearchIndex(
     "document_search",
-    Document.__table__,  # type: ignore[arg-type]  # a FromClause to mypy, a Table at run time
+    Document.__table__,
     text={"title": "A", "body": "B"},
     language="english",
     filters=["kind"],

@@ -6,6 +6,7 @@ objects collide; `check` refuses such names when they are declared.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -121,6 +122,13 @@ class IndexNames:
         """Function: reads one source row."""
         return f"{self.index}_read"
 
+    def reader(self, schema: str) -> str:
+        """Function in the schema `pgsearch`: reads one source row for the triggers."""
+        name = f"{schema}.{self.index}"
+        if len(name.encode()) <= MAX_BYTES:
+            return name
+        return hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+
     @property
     def expression(self) -> str:
         """Function: the declared expressions of one source row, by number."""
@@ -190,6 +198,12 @@ class IndexNames:
         return f"{self.index}_queue_key_idx"
 
     @property
+    def routines(self) -> tuple[str, ...]:
+        """The functions in the schema of the source table."""
+        made = (self.capture, self.fill, self.watch, self.refresh)
+        return (self.search, self.terms, self.read, self.expression, self.evaluate, *made)
+
+    @property
     def tables(self) -> tuple[str, ...]:
         """The companion tables."""
         return self.document, self.chunk, self.queue, self.lexeme
@@ -216,3 +230,7 @@ class IndexNames:
     def new_hnsw_index(self, embedding: str) -> str:
         """HNSW index that is being built to take the other one's place."""
         return check(f"{self.index}_{check_embedding_name(embedding)}_new", "HNSW index")
+
+    def old_hnsw_index(self, embedding: str) -> str:
+        """HNSW index whose place another one has taken."""
+        return check(f"{self.index}_{check_embedding_name(embedding)}_old", "HNSW index")

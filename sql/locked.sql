@@ -5,10 +5,14 @@
 DO $pgsearch_locked$
 DECLARE
   lock_timeout text := current_setting('lock_timeout');
+  patience integer;
+  until timestamptz;
 BEGIN
   FOR attempt IN 1 .. {attempts} LOOP
     BEGIN
-      PERFORM set_config('lock_timeout', least({longest_ms}, 100 * 2 ^ (attempt - 1))::integer::text, true);
+      patience := least({longest_ms}, 100 * 2 ^ (attempt - 1));
+      until := clock_timestamp() + make_interval(secs => patience / 1000.0);
+      PERFORM set_config('lock_timeout', patience::text, true);
       {statements}
       PERFORM set_config('lock_timeout', lock_timeout, true);
       RETURN;

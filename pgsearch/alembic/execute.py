@@ -7,7 +7,7 @@ read must be written in the migration, and a table without a schema is taken to 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -48,9 +48,30 @@ def run(operations: Operations, steps: Iterable[Step], *, uses: str | None = Non
     is_apart = not context.as_sql and _is_autocommitting(context)
     with _without_notices(operations):
         for is_plain, group in groupby(steps, key=lambda step: step.kind is Kind.PLAIN):
-            with nullcontext() if is_plain or is_apart else context.autocommit_block():
+            with _around(operations, is_plain=is_plain, is_apart=is_apart):
                 for step in group:
                     _execute(operations, written(step, patience))
+
+
+def _around(
+    operations: Operations, *, is_plain: bool, is_apart: bool
+) -> AbstractContextManager[None]:
+    """Return what keeps plain steps in a transaction, and all others out of it."""
+    if is_apart:
+        return _one_transaction(operations) if is_plain else nullcontext()
+    return nullcontext() if is_plain else operations.get_context().autocommit_block()
+
+
+@contextmanager
+def _one_transaction(operations: Operations) -> Iterator[None]:
+    """Keep statements together where each would be a transaction of its own."""
+    _execute(operations, ["BEGIN"])
+    try:
+        yield
+    except BaseException:
+        _execute(operations, ["ROLLBACK"])
+        raise
+    _execute(operations, ["COMMIT"])
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def read_source(run: Run, definition: IndexDefinition) -> Source | None:
         run,
         "source",
         schema_literal=Literal(definition.schema),
-        read_function=Literal(names.read),
+        reader_function=Literal(names.reader(definition.schema)),
         capture_function=Literal(names.capture),
         trigger_names=literals([names.trigger(event) for event in events]),
         table_name=Literal(quoted(definition.schema, definition.table)),

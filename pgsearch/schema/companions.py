@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Composed, Identifier
 
 from pgsearch.names import IndexNames
-from pgsearch.schema.steps import Step, concurrent, locked
+from pgsearch.schema.steps import Step
+from pgsearch.schema.swap import Swap
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class CompanionIndex:
     def new_name(self) -> str:
         """The name under which it is built beside the old one."""
         return self.name.removesuffix("idx") + "new"
+
+    def rebuilt(self, schema: str) -> list[Step]:
+        """Return the steps that build it anew beside the old one."""
+        old = self.name.removesuffix("idx") + "old"
+        swap = Swap(schema, self.name, new=self.new_name, old=old)
+        return swap.steps(self.create(schema).as_string(None))
 
     def create(self, schema: str) -> Composed:
         """Return the statement that builds it under its new name, CONCURRENTLY."""
@@ -89,23 +96,5 @@ def reindex_search_index(
         step
         for companion in companion_indexes(index, key)
         if only is None or companion.name in only
-        for step in _reindex(schema, companion)
-    ]
-
-
-def _reindex(schema: str, companion: CompanionIndex) -> list[Step]:
-    drop = SQL("DROP INDEX CONCURRENTLY IF EXISTS {}")
-    old, new = Identifier(schema, companion.name), Identifier(schema, companion.new_name)
-    rename = SQL("-- squawk-ignore renaming-object\nALTER INDEX IF EXISTS {} RENAME TO {};").format(
-        new, Identifier(companion.name)
-    )
-    statements = (
-        # A build that failed in its middle has left an invalid one.
-        drop.format(new),
-        companion.create(schema),
-        drop.format(old),
-    )
-    return [
-        concurrent(*(statement.as_string(None) for statement in statements)),
-        locked(f"The name of index {companion.name}", rename.as_string(None)),
+        for step in companion.rebuilt(schema)
     ]

@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from pgsearch.declare import Embedding
 from pgsearch.names import IndexNames
 from pgsearch.schema.steps import Step, concurrent, locked, plain
+from pgsearch.schema.swap import Swap
 from pgsearch.schema.templates import render, statements
 
 
@@ -50,7 +51,12 @@ def drop_embedding(schema: str, index: str, embedding: str) -> list[Step]:
     )
     return [
         plain(statements(render("embedding/unregister.sql", holes))),
-        concurrent(*(_drop_index(holes[name]) for name in ("hnsw_index", "new_hnsw_index"))),
+        concurrent(
+            *(
+                _drop_index(holes[name])
+                for name in ("hnsw_index", "new_hnsw_index", "old_hnsw_index")
+            )
+        ),
         locked(f"The column of embedding {embedding}", drop.format(**holes).as_string(None)),
     ]
 
@@ -69,16 +75,16 @@ def reindex_embedding(
         "USING hnsw ({column} vector_cosine_ops)\n"
         "WITH (m = {m}, ef_construction = {ef_construction})"
     )
+    names = IndexNames(index)
+    swap = Swap(
+        schema,
+        names.hnsw_index(embedding),
+        new=names.new_hnsw_index(embedding),
+        old=names.old_hnsw_index(embedding),
+    )
     return [
-        concurrent(
-            # A build that failed in its middle has left an invalid one.
-            _drop_index(holes["new_hnsw_index"]),
-            create.format(**holes).as_string(None),
-            _drop_index(holes["hnsw_index"]),
-        ),
-        locked(
-            f"The HNSW index of embedding {embedding}", render("embedding/reindexed.sql", holes)
-        ),
+        *swap.steps(create.format(**holes).as_string(None)),
+        plain(statements(render("embedding/reindexed.sql", holes))),
     ]
 
 
@@ -129,6 +135,7 @@ def _holes(schema: str, index: str, embedding: str) -> dict[str, Composable]:
         "hnsw_index_name": Identifier(names.hnsw_index(embedding)),
         "new_hnsw_index": Identifier(schema, names.new_hnsw_index(embedding)),
         "new_hnsw_index_name": Identifier(names.new_hnsw_index(embedding)),
+        "old_hnsw_index": Identifier(schema, names.old_hnsw_index(embedding)),
         "hnsw_index_literal": Literal(names.hnsw_index(embedding)),
         "schema_literal": Literal(schema),
         "index_literal": Literal(index),

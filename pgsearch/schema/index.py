@@ -196,6 +196,8 @@ def _table_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "key_names": _literals(key_names(definition)),
         "column_names": _literals(definition.read_columns),
         "relation_names": _literals(relations),
+        "routine_names": _literals(names.routines),
+        "type_names": _literals((names.hit, names.row)),
         "definition": Literal(json.dumps(definition.to_json(), ensure_ascii=False)),
         "template_version": Literal(TEMPLATE_VERSION),
     }
@@ -269,7 +271,7 @@ def _columns_of(row: str, names: Iterable[str]) -> Composed:
 
 def _read_key(definition: IndexDefinition, row: str) -> Composed:
     """Return the key of a row of the source, by its names in the search index."""
-    read = Identifier(definition.schema, definition.names.read)
+    read = Identifier("pgsearch", definition.names.reader(definition.schema))
     return SQL(", ").join(
         SQL("({}({})).{}").format(read, SQL(row), Identifier(name))
         for name in key_names(definition)
@@ -327,7 +329,7 @@ def _skip_unchanged(definition: IndexDefinition) -> str:
     """
     if not definition.expressions:
         return ""
-    read = Identifier(definition.schema, definition.names.read).as_string(None)
+    read = Identifier("pgsearch", definition.names.reader(definition.schema)).as_string(None)
     return (
         f"  IF TG_OP = 'UPDATE' AND {read}(OLD) IS NOT DISTINCT FROM made THEN\n"
         "    RETURN NULL;\n  END IF;\n"

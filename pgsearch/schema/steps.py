@@ -14,6 +14,7 @@ from enum import Enum
 from psycopg.sql import SQL, Literal
 
 from pgsearch import resources
+from pgsearch.errors import DeclarationError
 
 
 class Kind(Enum):
@@ -44,6 +45,17 @@ class LockPatience:
 
     timeout_ms: int = 1000
     attempts: int = 30
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("timeout_ms", self.timeout_ms, 10),
+            ("attempts", self.attempts, 1),
+        ):
+            if value < least:
+                raise DeclarationError(
+                    f"pgsearch_lock_{name}={value} is less than {least}.",
+                    hint="Leave it out for the default, or give it in context.configure(…).",
+                )
 
 
 def plain(statements: Iterable[str]) -> Step:

@@ -60,6 +60,7 @@ def object_holes(index: str, schema: str, table: str) -> dict[str, Composable]:
         "source_view": qualified(names.source),
         "filter_view": qualified(names.filter),
         "read": qualified(names.read),
+        "reader": Identifier("pgsearch", names.reader(schema)),
         "expression": qualified(names.expression),
         "evaluate": qualified(names.evaluate),
         "watch": qualified(names.watch),

@@ -33,7 +33,7 @@ def fill_documents(connection: Connection, index: RegisteredIndex) -> bool:
     """
     try:
         return _fill_range(connection, index)
-    except (errors.LockNotAvailable, errors.DeadlockDetected):
+    except (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure):
         return True  # the application is at these rows: the same range again
 
 

@@ -44,6 +44,9 @@ class PartitionWatch:
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             log.warning("%s: a partition is locked; its rows are looked at later.", index.name)
             has_changed = False
+        except errors.InsufficientPrivilege as error:
+            log.warning("%s: a partition cannot be watched: %s", index.name, error)
+            has_changed = False
         self._next[index.id] = time.monotonic() + (0.0 if has_changed else LOOK_EVERY_S)
         return has_changed
 

@@ -14,7 +14,9 @@ SELECT
    FROM pg_catalog.pg_proc AS reader
    JOIN pg_catalog.pg_type AS argument ON argument.oid = reader.proargtypes[0]
    JOIN pg_catalog.pg_class AS source ON source.oid = argument.typrelid
-   WHERE reader.pronamespace = to_regnamespace(quote_ident(i.schema_name))
-     AND reader.proname = i.name || '_read' AND reader.pronargs = 1) AS table_now
+   WHERE reader.pronamespace = 'pgsearch'::regnamespace
+     AND reader.proname = CASE
+       WHEN octet_length(i.schema_name || '.' || i.name) <= 63 THEN i.schema_name || '.' || i.name
+       ELSE md5(i.schema_name || '.' || i.name) END) AS table_now
 FROM pgsearch.search_index AS i
 ORDER BY i.schema_name, i.name

@@ -45,8 +45,7 @@ JOIN pg_catalog.pg_class AS source ON source.relkind IN ('r', 'p') AND source.oi
   (
     SELECT t.typrelid FROM pg_catalog.pg_proc AS p
     JOIN pg_catalog.pg_type AS t ON t.oid = p.proargtypes[0] AND t.typrelid <> 0
-    WHERE p.pronamespace = to_regnamespace(quote_ident({schema_literal}))
-      AND p.proname = {read_function} AND p.pronargs = 1
+    WHERE p.pronamespace = 'pgsearch'::regnamespace AND p.proname = {reader_function}
   ),
   (
     SELECT t.tgrelid FROM pg_catalog.pg_trigger AS t

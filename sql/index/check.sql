@@ -5,6 +5,8 @@ DECLARE
   registered pgsearch.search_index;
   named text;
 BEGIN
+  -- Two migrations at once: one waits for the other, and finds its work done.
+  PERFORM pg_advisory_xact_lock(hashtextextended('pgsearch ' || {document_name}, 0));
   IF (SELECT max(version) FROM pgsearch.installation) < 2 THEN
     RAISE EXCEPTION 'pgsearch: the schema pgsearch is older than this operation'
       USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -57,6 +59,34 @@ BEGIN
   IF FOUND AND registered.id IS NULL THEN
     RAISE EXCEPTION 'pgsearch: there is a relation % already, which pgsearch has not made', quote_ident(named)
       USING ERRCODE = 'duplicate_table', HINT = 'Choose another name for the search index.';
+  END IF;
+  -- CREATE OR REPLACE would leave a stranger's function to its owner, and triggers would run it.
+  SELECT found.name INTO named
+  FROM (
+    SELECT proname AS name, proowner AS owner FROM pg_proc
+    WHERE pronamespace = to_regnamespace(quote_ident({schema_literal})) AND proname IN ({routine_names})
+    UNION ALL
+    SELECT typname, typowner FROM pg_type
+    WHERE typnamespace = to_regnamespace(quote_ident({schema_literal})) AND typname IN ({type_names})
+  ) AS found
+  WHERE registered.id IS NULL
+     OR found.owner <> (SELECT relowner FROM pg_class WHERE oid = to_regclass({document_name}));
+  IF FOUND THEN
+    RAISE EXCEPTION 'pgsearch: there is a function or type % already, which pgsearch has not made', quote_ident(named)
+      USING ERRCODE = 'duplicate_object', HINT = 'Drop it, or choose another name for the search index.';
+  END IF;
+  -- One document for each row, and one row for each document.
+  IF {is_new} AND NOT EXISTS (
+    SELECT FROM pg_index AS i
+    WHERE i.indrelid = source AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+      AND i.indexprs IS NULL
+      AND (SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_attribute AS a
+           WHERE a.attrelid = source AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]) AND a.attnotnull)
+        = (SELECT array_agg(name ORDER BY name) FROM unnest(ARRAY[{key_names}]::text[]) AS name)
+  ) THEN
+    RAISE EXCEPTION 'pgsearch: rows of % are not told apart by (%)', source, concat_ws(', ', {key_names})
+      USING ERRCODE = 'invalid_table_definition',
+            HINT = 'Name columns that are NOT NULL and have a primary key or a unique index of their own.';
   END IF;
 END
 $pgsearch$;

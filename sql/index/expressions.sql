@@ -15,6 +15,10 @@ SET search_path FROM CURRENT AS $function$
 BEGIN
   RETURN {expression}($1, $2);
 EXCEPTION WHEN OTHERS THEN
+  -- What is not the row's fault: serialization, resources, locks, an administrator.
+  IF SQLSTATE ~ '^(40|53|55|57)' THEN
+    RAISE;
+  END IF;
   RAISE WARNING 'pgsearch: expression % of search index % failed: %', $2, {index_literal}, SQLERRM;
   RETURN NULL;
 END

@@ -29,21 +29,26 @@ BEGIN
     -- Here, where no table is in scope that might have a column called "old".
     was := ROW({old_key}, NULL, NULL);
   END IF;
-  IF TG_OP = 'DELETE' THEN
-    -- The same statement may have given the key to another row, as when partitions swap rows.
-    DELETE FROM {document} WHERE ({key}) = ({was_key})
-      AND NOT EXISTS (SELECT FROM {source_view} AS source WHERE ({source_key}) = ({was_key}));
+  IF TG_OP <> 'DELETE' THEN
+    made := {reader}(NEW);
+{skip_unchanged}  END IF;
+  IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND ({was_key}) IS DISTINCT FROM ({made_key}) THEN
+    -- Where keys may meet within a statement, the same statement may have given this one to another
+    -- row, whose document was written before. Else the source is not looked at: whoever deletes
+    -- must not need more than before.
+    IF EXISTS (SELECT FROM pg_constraint
+               WHERE conrelid = TG_RELID AND contype IN ('p', 'u') AND condeferrable) THEN
+      DELETE FROM {document} WHERE ({key}) = ({was_key})
+        AND NOT EXISTS (SELECT FROM {source_view} AS source WHERE ({source_key}) = ({was_key}));
+    ELSE
+      DELETE FROM {document} WHERE ({key}) = ({was_key});
+    END IF;
     INSERT INTO {queue} ({key}) VALUES ({was_key});
+  END IF;
+  IF TG_OP = 'DELETE' THEN
     -- Drawn for nobody: the number of generations is the number of changes.
     PERFORM nextval({generation_literal}::regclass);
     RETURN NULL;
-  END IF;
-  made := {read}(NEW);
-{skip_unchanged}  IF TG_OP = 'UPDATE' AND ({was_key}) IS DISTINCT FROM ({made_key}) THEN
-    -- Here too, as when two rows swap keys.
-    DELETE FROM {document} WHERE ({key}) = ({was_key})
-      AND NOT EXISTS (SELECT FROM {source_view} AS source WHERE ({source_key}) = ({was_key}));
-    INSERT INTO {queue} ({key}) VALUES ({was_key});
   END IF;
   INSERT INTO {document} ({key}, tsv, length, truncated, generation)
   SELECT {made_key}, indexed.tsv, pgsearch.token_count(indexed.tsv), indexed.truncated,
@@ -61,6 +66,17 @@ $function$;
 
 -- Or anybody could write documents, from a table of their own with this trigger.
 REVOKE ALL ON FUNCTION {capture}() FROM PUBLIC;
+
+-- But its owner makes partitions of the table, which get the same triggers.
+DO $pgsearch$
+DECLARE
+  owner regrole := (SELECT relowner FROM pg_class WHERE oid = {table_name}::regclass);
+BEGIN
+  IF owner <> current_user::regrole THEN
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s() TO %s', {capture_name}, owner);
+  END IF;
+END
+$pgsearch$;
 
 -- Writes the documents of the next key range that are missing, as on a table that was there before
 -- its search index. After a change of the search index it also writes those anew that are there,

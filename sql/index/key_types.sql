@@ -33,3 +33,27 @@ BEGIN
   END IF;
 END
 $pgsearch$;
+
+-- Triggers compare keys with the operators of pg_catalog alone: others, whoever made them, would run
+-- with the rights of the search index's owner.
+DO $pgsearch$
+DECLARE
+  compared record;
+BEGIN
+  SELECT k.attname AS name, k.atttypid::regtype AS type INTO compared
+  FROM pg_attribute AS k
+  JOIN pg_opclass AS c ON c.opcintype = k.atttypid AND c.opcdefault
+  JOIN pg_am AS m ON m.oid = c.opcmethod AND m.amname = 'btree'
+  JOIN pg_amop AS o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 3
+    AND o.amoplefttype = k.atttypid AND o.amoprighttype = k.atttypid
+  JOIN pg_operator AS equal ON equal.oid = o.amopopr
+  WHERE k.attrelid = {document_name}::regclass AND k.attname IN ({key_names})
+    AND equal.oprnamespace <> 'pg_catalog'::regnamespace;
+  IF {is_new} AND FOUND THEN
+    RAISE EXCEPTION 'pgsearch: key column % is of type %, which compares by an operator of its own',
+        quote_ident(compared.name), compared.type
+      USING ERRCODE = 'feature_not_supported',
+            HINT = 'Key the table by a type of PostgreSQL itself; such a column can be a text or a filter.';
+  END IF;
+END
+$pgsearch$;

@@ -36,14 +36,26 @@ BEGIN
     RAISE EXCEPTION 'pgsearch: the query''s vector is all zeros, which is similar to nothing'
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of the embedding.';
   END IF;
-  RETURN QUERY EXECUTE format($search$
+  LOOP
+    BEGIN
+      RETURN QUERY EXECUTE format($search$
 {statement}
 $search$,
-    -- Without an embedding the vector leg is there, and empty.
-    coalesce('chunk.' || quote_ident(answering.column_name), 'NULL::vector'),
-    CASE WHEN filters <> '' THEN {filter_begin} || filters || {filter_end} ELSE '' END
-  )
-  USING query, k, vector, mode, depth, answering.similarity_stddev, configuration{filter_arguments};
+        -- Without an embedding the vector leg is there, and empty.
+        coalesce('chunk.' || quote_ident(answering.column_name), 'NULL::vector'),
+        CASE WHEN filters <> '' THEN {filter_begin} || filters || {filter_end} ELSE '' END
+      )
+      USING query, k, vector, mode, depth, answering.similarity_stddev, configuration{filter_arguments};
+      RETURN;
+    EXCEPTION WHEN undefined_column THEN
+      -- An old snapshot still has an embedding in the registry that was dropped since, and its
+      -- column is gone for everyone: keywords answer.
+      IF answering.id IS NULL OR mode = 'vector' THEN
+        RAISE;
+      END IF;
+      answering := NULL;
+    END;
+  END LOOP;
 END
 $function$;
 

@@ -18,3 +18,9 @@ $pgsearch$;
 CREATE OR REPLACE FUNCTION {read}(source {table}) RETURNS {row}
 LANGUAGE sql STABLE
 RETURN ROW({row_key}, ARRAY[{row_texts}]::text[], {row_configuration})::{row};
+
+-- What triggers call. For a row of a partition, a function for that partition's row type would be
+-- preferred; in the schema pgsearch nobody else can make one.
+CREATE OR REPLACE FUNCTION {reader}(source {table}) RETURNS {row}
+LANGUAGE sql STABLE
+RETURN {read}(source);

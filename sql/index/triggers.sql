@@ -1,12 +1,30 @@
--- The only thing added to {table}: triggers. Each depends on the columns that are read, so that
--- they go together if such a column is dropped with CASCADE, and writes go on.
-LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
+-- The only thing added to {table}: triggers. Each depends on the columns that are read and on what
+-- reads them, so that they go together if any of it is dropped with CASCADE, and writes go on.
+DECLARE
+  part regclass;
+BEGIN
+  -- The table, then its partitions: all of them together within the time that was promised.
+  FOR part IN
+    SELECT relation FROM (
+      SELECT {table_name}::regclass AS relation, 0 AS level
+      UNION ALL
+      SELECT relid, level FROM pg_catalog.pg_partition_tree({table_name}::regclass) WHERE level > 0
+    ) AS tree
+    ORDER BY level, relation
+  LOOP
+    PERFORM set_config('lock_timeout', greatest(1,
+      extract(epoch FROM until - clock_timestamp()) * 1000)::integer::text, true);
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', part);
+  END LOOP;
+END;
 
 CREATE OR REPLACE TRIGGER {capture_insert} AFTER INSERT ON {table}
-  FOR EACH ROW WHEN (true OR ROW({new_read}) IS NULL) EXECUTE FUNCTION {capture}();
+  FOR EACH ROW WHEN (true OR ROW({new_read}) IS NULL OR {reader}(NEW.*) IS NULL)
+  EXECUTE FUNCTION {capture}();
 
 CREATE OR REPLACE TRIGGER {capture_delete} AFTER DELETE ON {table}
-  FOR EACH ROW WHEN (true OR ROW({old_read}) IS NULL) EXECUTE FUNCTION {capture}();
+  FOR EACH ROW WHEN (true OR ROW({old_read}) IS NULL OR {reader}(OLD.*) IS NULL)
+  EXECUTE FUNCTION {capture}();
 
 -- An update that leaves the text alone must cost nothing. The column list sees to that: without
 -- it, WHEN would fetch long text from TOAST to compare it. But a column list goes by the columns
@@ -20,10 +38,12 @@ IF EXISTS (
     AND tgtype & 1 = 1 AND tgtype & 2 = 2 AND tgtype & 16 = 16  -- row, before, update
 ) THEN
   CREATE OR REPLACE TRIGGER {capture_update} AFTER UPDATE ON {table}
-    FOR EACH ROW WHEN ({changed}) EXECUTE FUNCTION {capture}();
+    FOR EACH ROW WHEN ({changed} OR (false AND {reader}(NEW.*) IS NULL))
+    EXECUTE FUNCTION {capture}();
 ELSE
   CREATE OR REPLACE TRIGGER {capture_update} AFTER UPDATE OF {captured} ON {table}
-    FOR EACH ROW WHEN ({changed}) EXECUTE FUNCTION {capture}();
+    FOR EACH ROW WHEN ({changed} OR (false AND {reader}(NEW.*) IS NULL))
+    EXECUTE FUNCTION {capture}();
 END IF;
 
 -- Before, when the rows of a partition can still be read.

@@ -27,8 +27,11 @@ RETURN (
   FROM pg_catalog.pg_proc AS reader
   JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = reader.pronamespace
   JOIN pg_catalog.pg_type AS argument ON argument.oid = reader.proargtypes[0]
-  WHERE namespace.nspname = schema_name AND reader.proname = index_name || '_read'
-    AND reader.pronargs = 1 AND argument.typrelid <> 0
+  WHERE namespace.nspname = 'pgsearch' AND argument.typrelid <> 0
+    -- As `IndexNames.reader` has it: a name that is too long is hashed.
+    AND reader.proname = CASE
+      WHEN octet_length(schema_name || '.' || index_name) <= 63 THEN schema_name || '.' || index_name
+      ELSE md5(schema_name || '.' || index_name) END
 );
 
 
