@@ -45,6 +45,8 @@ from alembic import context
 from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from pgsearch.database import sqlalchemy_url
+
 given = context.config.attributes
 
 
@@ -55,7 +57,8 @@ def run(connection):
 
 
 async def run_async():
-    engine = create_async_engine(given["url"], poolclass=pool.NullPool)
+    url = sqlalchemy_url(given["url"]).replace("+psycopg", "+asyncpg")
+    engine = create_async_engine(url, poolclass=pool.NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)
 

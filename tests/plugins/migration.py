@@ -80,9 +80,14 @@ def contents(url: str) -> tuple[list[Any], list[Any]]:
 def state(url: str) -> tuple[list[Any], list[Any]]:
     """Return all that a database holds: its objects, and the rows of the registry."""
     with psycopg.connect(url) as connection:
-        objects = catalogue(connection)
-        installed = any(row[:2] == ("schema", "pgsearch") for row in objects)
-        return objects, connection.execute(_REGISTERED).fetchall() if installed else []
+        return state_of(connection)
+
+
+def state_of(connection: psycopg.Connection[Any]) -> tuple[list[Any], list[Any]]:
+    """Return all that a database holds in the eyes of a session."""
+    objects = catalogue(connection)
+    installed = any(row[:2] == ("schema", "pgsearch") for row in objects)
+    return objects, connection.execute(_REGISTERED).fetchall() if installed else []
 
 
 @contextmanager
