@@ -225,7 +225,6 @@ FUNCTIONS = {
         "may be called by everybody",
     ),
     "fill dropped": on_function("_fill", "DROP FUNCTION article_search_fill", "is missing"),
-    "read dropped": on_function("_read", "DROP FUNCTION article_search_read", "is missing"),
     "search dropped": on_function(
         "", "DROP FUNCTION article_search(text, integer, vector, text, text, integer)", "is missing"
     ),
@@ -402,11 +401,14 @@ def test_an_embedding_that_is_being_filled_has_no_index_yet(articles: str) -> No
     assert seen(articles) == []
 
 
-def test_a_type_that_functions_went_with(ready: str) -> None:
-    damage(ready, "DROP TYPE article_search_row CASCADE")
-    assert seen(ready) == [
-        "type article_search_row is missing",
-        "function article_search_read is missing",
-    ]
+@pytest.mark.parametrize(
+    "lost", ["TYPE article_search_row", "FUNCTION article_search_read(article)"]
+)
+def test_what_triggers_went_with(ready: str, lost: str) -> None:
+    """Writes go on without them, and are captured again when it is mended."""
+    damage(ready, f"DROP {lost} CASCADE", "INSERT INTO article (title) VALUES ('unseen')")
+    found = seen(ready)
+    assert "function article_search_read is missing" in found
+    assert sum(finding.startswith("trigger 00_") for finding in found) == 3
     assert mend(ready) == ALTER
     assert seen(ready) == []

@@ -88,7 +88,7 @@ def test_a_search_index_of_an_older_version_is_found_as_a_whole(ready: str) -> N
         ready,
         "UPDATE pgsearch.search_index SET template_version = 1",
         f"DROP TRIGGER {UPDATE} ON article",
-        "DROP FUNCTION article_search_read",
+        "DROP FUNCTION article_search_read CASCADE",
     )
     assert seen(ready) == ["search index article_search was made by an earlier version of pgsearch"]
     assert mend(ready) == ["alter_search_index"]

@@ -29,16 +29,16 @@ LINTED = re.compile(
 
 #: What stands before a statement in PL/pgSQL and is none.
 CONTROL = re.compile(
-    r"(DECLARE\b.*?;\s*BEGIN\b|BEGIN\b|IF\b.*?\bTHEN\b|ELSIF\b.*?\bTHEN\b|ELSE\b"
+    r"(DECLARE\b.*?;\s*(?:--[^\n]*\s*)*BEGIN\b|BEGIN\b|IF\b.*?\bTHEN\b|ELSIF\b.*?\bTHEN\b|ELSE\b"
     r"|FOR(EACH)?\b.*?\bLOOP\b|END IF;|END LOOP;|END;|END$|EXCEPTION\b.*?\bTHEN\b)",
     re.DOTALL,
 )
 
 #: A statement with names that are found when it is executed.
-DYNAMIC = re.compile(r"EXECUTE format\(\s*'((?:ALTER|CREATE|DROP)(?:[^']|'')*)'")
+DYNAMIC = re.compile(r"EXECUTE format\(\s*'((?:ALTER|CREATE|DROP|GRANT|LOCK)(?:[^']|'')*)'")
 
 #: What squawk has nothing to say of: it changes nothing that lasts.
-OTHERS = re.compile(r"(EXECUTE format\(\s*'COMMENT|PERFORM|RAISE|RETURN|SELECT|\w+ :=)\b")
+OTHERS = re.compile(r"(EXECUTE format\(\s*'COMMENT|PERFORM|RAISE|RETURN|SELECT)\b|\w+ :=")
 
 
 def linted(folder: Path, scripts: dict[str, str], version: int, *excluded: str) -> str:
