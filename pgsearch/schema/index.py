@@ -306,6 +306,7 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "skip_unchanged": SQL(_skip_unchanged(definition)),
         "weights": SQL('{}::"char"[]').format(Literal(weights)),
         "fill_name": Identifier(definition.names.fill),
+        "insert_name": Literal(definition.names.trigger("insert")),
         "terms_name": Identifier(definition.names.terms),
         "terms_replaced_name": Identifier(f"{definition.names.terms}_replaced"),
         "terms_name_before": Literal(f"{terms}(text,integer)"),

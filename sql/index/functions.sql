@@ -172,6 +172,7 @@ REVOKE ALL ON FUNCTION {fill}(jsonb, integer) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION {watch}() RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET row_security = off AS $function$
+#variable_conflict use_column  -- a key column may be called "source"
 DECLARE
   source regclass := pgsearch.source_table({schema_literal}, {index_literal});
   known oid[] := (SELECT partitions FROM pgsearch.search_index
@@ -180,6 +181,20 @@ DECLARE
                    FROM pg_partition_tree(source) WHERE isleaf AND relid <> source);
   leaf regclass;
 BEGIN
+  -- One that was detached and came back has a newer trigger from the table than of its own.
+  SELECT own.tgrelid INTO leaf
+  FROM pg_trigger AS own JOIN pg_trigger AS given USING (tgrelid)
+  WHERE tgrelid = ANY (leaves) AND own.tgname = {truncate_name}
+    AND given.tgname = {insert_name} AND given.oid > own.oid
+  LIMIT 1;
+  IF FOUND THEN
+    EXECUTE format('DROP TRIGGER %I ON %s', {truncate_name}, leaf);
+    -- What happened to its rows meanwhile was not captured.
+    UPDATE pgsearch.search_index
+    SET partitions = NULL, refill_documents = true, refill_chunks = true
+    WHERE schema_name = {schema_literal} AND name = {index_literal};
+    RETURN true;
+  END IF;
   IF leaves IS NOT DISTINCT FROM known THEN
     RETURN false;
   END IF;

@@ -201,6 +201,36 @@ def test_columns_called_like_our_words(
     assert search(installed, definition, "bats", **{filters[-1]: 8}) == set()
 
 
+@pytest.mark.parametrize("word", ["part", "gone", "document", "source", "old", "was"])
+def test_partitions_with_a_key_called_like_our_words(
+    installed: product.Connection, word: str
+) -> None:
+    name = Identifier(word)
+    for statement in (
+        "CREATE TABLE leaf ({name} integer PRIMARY KEY, title text) PARTITION BY LIST ({name})",
+        "CREATE TABLE leaf_1 PARTITION OF leaf FOR VALUES IN (1)",
+        "CREATE TABLE leaf_2 PARTITION OF leaf FOR VALUES IN (2, 3)",
+        "INSERT INTO leaf VALUES (1, 'cats'), (2, 'cats'), (3, 'cats')",
+    ):
+        execute(installed, SQL(statement).format(name=name))
+    definition = IndexDefinition(
+        "leaf_search",
+        "public",
+        "leaf",
+        key=(TypedColumn(word, "integer"),),
+        text=(TextColumn("title", "A"),),
+    )
+    create(installed, definition)
+    fill(installed, definition)
+    execute(installed, "TRUNCATE leaf_1")
+    assert search(installed, definition, "cats") == {2, 3}
+    move = "UPDATE leaf SET {name} = 4 - {name} WHERE {name} = 3"
+    execute(installed, SQL(move).format(name=name))
+    execute(installed, "ALTER TABLE leaf DETACH PARTITION leaf_2")
+    assert execute(installed, "SELECT leaf_search_watch_partitions()") == [(True,)]
+    assert [row[0] for row in documents(installed, definition)] == ["1"]
+
+
 def test_search_indexes_called_like_our_words(installed: product.Connection) -> None:
     """And with a filter that is called so too."""
     for word in OUR_WORDS:

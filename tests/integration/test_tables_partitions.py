@@ -232,6 +232,33 @@ def test_partitions_that_come_and_go_are_noticed(events: product.Connection) -> 
     assert years(events) == [2025] * 3 + [2026] * 3
 
 
+def test_a_partition_that_comes_back_changed(events: product.Connection) -> None:
+    """Its rows changed unseen, and there are as many partitions as before."""
+    watch = "SELECT event_search_watch_partitions()"
+    execute(events, "ALTER TABLE event DETACH PARTITION event_2024")
+    execute(events, "UPDATE event_2024 SET title = 'owls' WHERE id = 1")
+    execute(events, "UPDATE event_2024 SET id = 99 WHERE id = 2")
+    execute(events, "DELETE FROM event_2024 WHERE id = 3")
+    attach = "ALTER TABLE event ATTACH PARTITION event_2024 FOR VALUES FROM (2024) TO (2025)"
+    execute(events, attach)
+    execute(events, "INSERT INTO event (year, id, title) VALUES (2024, 4, 'late cats')")
+    assert search(events, EVENTS, "owls") == set()
+    assert execute(events, watch) == [(True,)]
+    while execute(events, watch) == [(True,)]:
+        pass
+    fill(events, EVENTS)
+    assert [row[:2] for row in assert_documents_as_new(events, EVENTS)][:3] == [
+        ("2024", "1"),
+        ("2024", "4"),
+        ("2024", "99"),
+    ]
+    assert search(events, EVENTS, "owls") == {(2024, 1)}
+    execute_all(events, alter_search_index(EVENTS))
+    assert execute(events, watch) == [(False,)]
+    execute(events, "TRUNCATE event_2024")
+    assert years(events) == [2025] * 3 + [2026] * 3
+
+
 # Triggers of the application
 
 
