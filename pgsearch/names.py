@@ -199,9 +199,9 @@ class IndexNames:
 
     @property
     def routines(self) -> tuple[str, ...]:
-        """The functions in the schema of the source table."""
+        """The functions in the schema of the source table, but for the search function."""
         made = (self.capture, self.fill, self.watch, self.refresh)
-        return (self.search, self.terms, self.read, self.expression, self.evaluate, *made)
+        return (self.terms, self.read, self.expression, self.evaluate, *made)
 
     @property
     def tables(self) -> tuple[str, ...]:

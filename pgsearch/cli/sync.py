@@ -67,9 +67,11 @@ def show(display: bars.Progress) -> Callable[[Progress], None]:
 def summary(report: Report) -> str:
     """Return what a worker did, in one line."""
     parts = [
-        f"{report.documents:,} documents brought up to date",
-        f"{report.embedded:,} passages embedded",
+        f"{_counted(report.documents, 'document')} brought up to date",
+        f"{_counted(report.embedded, 'passage')} embedded",
     ]
+    if report.indexed:
+        parts.insert(0, f"{_counted(report.indexed, 'row')} read for keywords")
     if report.reused:
         parts.append(f"{report.reused:,} vectors reused")
     if report.adopted:
@@ -77,7 +79,18 @@ def summary(report: Report) -> str:
     if report.failed:
         parts.append(f"{report.failed:,} documents failed")
     parts += report.entered
-    done = report.documents + report.embedded + report.reused + report.adopted + report.failed
+    done = (
+        report.indexed
+        + report.documents
+        + report.embedded
+        + report.reused
+        + report.adopted
+        + report.failed
+    )
     if not done and not report.entered:
         return f"Nothing to embed: everything is up to date ({report.seconds:.1f} s)."
     return f"{', '.join(parts)}, in {report.seconds:.1f} s."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

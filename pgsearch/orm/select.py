@@ -77,7 +77,7 @@ def search(
     limit: int = ...,
     where: Condition | list[Condition] | tuple[Condition, ...] = ...,
     mode: str = ...,
-    index: SearchIndex | None = ...,
+    index: SearchIndex | str | None = ...,
     embedding: str | None = ...,
     vector: Sequence[float] | None = ...,
     language: str | None = ...,
@@ -92,7 +92,7 @@ def search(
     limit: int = ...,
     where: Condition | list[Condition] | tuple[Condition, ...] = ...,
     mode: str = ...,
-    index: SearchIndex | None = ...,
+    index: SearchIndex | str | None = ...,
     embedding: str | None = ...,
     vector: Sequence[float] | None = ...,
     language: str | None = ...,
@@ -106,7 +106,7 @@ def search(
     limit: int = 10,
     where: Condition | list[Condition] | tuple[Condition, ...] = (),
     mode: str = "hybrid",
-    index: SearchIndex | None = None,
+    index: SearchIndex | str | None = None,
     embedding: str | None = None,
     vector: Sequence[float] | None = None,
     language: str | None = None,
@@ -126,7 +126,7 @@ def search(
         where: Conditions on the source table. They narrow both legs, so that `limit` results
             come back if there are as many; a `.where` on the Select only thins them out.
         mode: "hybrid", "keyword" or "vector".
-        index: The search index, if the table has several.
+        index: The search index or its name, if the table has several.
         embedding: Name of the embedding to ask, if not the declared active one.
         vector: The query's vector; if None, the embedding's model makes it in this process.
         language: The language of the query where rows have their own, as in "german" or "de";
@@ -204,10 +204,17 @@ def _table(source: Any) -> Table:
     return mapper.local_table
 
 
-def _index(source: Any, index: SearchIndex | None) -> SearchIndex:
+def _index(source: Any, index: SearchIndex | str | None) -> SearchIndex:
     if isinstance(source, SearchIndex):
         return source
     table = _table(source)
+    if isinstance(index, str):
+        if index not in declared_on(table):
+            raise DeclarationError(
+                f"No search index {index!r} is declared on table {table.name!r}.",
+                hint="There is: " + (", ".join(map(repr, declared_on(table))) or "none") + ".",
+            )
+        return declared_on(table)[index]
     if index is not None:
         if index.table is not table:
             raise DeclarationError(

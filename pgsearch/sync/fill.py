@@ -25,19 +25,20 @@ DOCUMENTS_PER_RANGE = 100
 _LOCK_TIMEOUT_MS = 100
 
 
-def fill_documents(connection: Connection, index: RegisteredIndex) -> bool:
+def fill_documents(connection: Connection, index: RegisteredIndex) -> int | None:
     """Write the documents of the next key range of a table that was there before its index.
 
     Returns:
-        Whether there was anything to do; not so while another worker is at it.
+        How many documents there were to write; None if the fill is done, or another worker is
+        at it.
     """
     try:
         return _fill_range(connection, index)
     except (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure):
-        return True  # the application is at these rows: the same range again
+        return 0  # the application is at these rows: the same range again
 
 
-def _fill_range(connection: Connection, index: RegisteredIndex) -> bool:
+def _fill_range(connection: Connection, index: RegisteredIndex) -> int | None:
     definition = index.definition
     function = Identifier(definition.schema, definition.names.fill)
     with connection.transaction():
@@ -47,16 +48,16 @@ def _fill_range(connection: Connection, index: RegisteredIndex) -> bool:
             SQL(resources.sql("sync/fill_position.sql")), {"id": index.id}
         ).fetchone()
         if position is None:
-            return False
+            return None
         row = connection.execute(
-            SQL("SELECT last::text FROM {}(%s::jsonb, %s)").format(function),
+            SQL("SELECT last::text, documents FROM {}(%s::jsonb, %s)").format(function),
             [position[0], DOCUMENTS_PER_RANGE],
         ).fetchone()
         assert row is not None
         connection.execute(
             SQL(resources.sql("sync/fill_advance.sql")), {"id": index.id, "last": row[0]}
         )
-    return True
+    return int(row[1])
 
 
 class FillStep(NamedTuple):

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from pgsearch import database, models, registry, resources
 from pgsearch.declare import Model
-from pgsearch.errors import ConnectionFailed, DatabaseError, ModelError, ObjectMissing
+from pgsearch.errors import ConnectionFailed, DatabaseError, ModelError
 from pgsearch.lifecycle import advance, refresh_statistics
 from pgsearch.models import fingerprint
 from pgsearch.models.protocol import Embedder
@@ -68,6 +68,8 @@ class Report:
 
     Args:
         documents: Documents brought up to date, deleted ones among them.
+        indexed: Documents of rows that were there before, or of a changed search index, written
+            for keywords.
         chunks: Chunks written.
         embedded: Texts that went through a model.
         reused: Vectors taken over from equal content.
@@ -79,6 +81,7 @@ class Report:
     """
 
     documents: int = 0
+    indexed: int = 0
     chunks: int = 0
     embedded: int = 0
     reused: int = 0
@@ -235,11 +238,6 @@ class Worker:
     def _indexes(self, connection: database.Connection) -> tuple[RegisteredIndex, ...]:
         """Return the search indexes to keep up to date, as the registry has them now."""
         indexes = registry.read(connection, *self._names)
-        if self._names and not any(index.live for index in indexes):
-            raise ObjectMissing(
-                f"Search index {', '.join(self._names)} has no embedding to keep up to date.",
-                hint="Add one in a migration, with op.add_embedding().",
-            )
         return tuple(index for index in indexes if self._is_usable(index))
 
     def _is_usable(self, index: RegisteredIndex) -> bool:
@@ -260,7 +258,7 @@ class Worker:
             return self._step(connection, self._task(connection, index), report)
         # Without an embedding there are still keywords to find.
         if not index.filled:
-            return fill_documents(connection, index)
+            return _fill_documents(connection, index, report)
         refresh_statistics(connection, index)
         return False
 
@@ -332,13 +330,13 @@ class Worker:
             # Steady changes must not hold up the first fill, nor the statistics, nor, now and
             # then, the rest.
             if not task.index.filled:
-                fill_documents(connection, task.index)
+                _fill_documents(connection, task.index, report)
             refresh_statistics(connection, task.index)
             self._claims += 1
             if self._claims % _CLAIMS_IN_A_ROW:
                 return True
         if not task.index.filled:
-            return fill_documents(connection, task.index) or claim is not None
+            return _fill_documents(connection, task.index, report) or claim is not None
         if any(self._fill(connection, task, fill, report) for fill in task.fills):
             return True
         entered = advance(
@@ -362,7 +360,7 @@ class Worker:
             task.load()
         except ModelError:
             # Keywords need no model: at least they shall find the rows that were there.
-            while fill_documents(connection, task.index):
+            while fill_documents(connection, task.index) is not None:
                 pass
             raise
         return queue.claim(
@@ -437,3 +435,12 @@ class Worker:
             Progress(task.index.name, "fill", done=step.filled, embedding=step.embedding)
         )
         return True
+
+
+def _fill_documents(
+    connection: database.Connection, index: RegisteredIndex, report: Report
+) -> bool:
+    """Write the documents of the next key range; return whether there was anything to do."""
+    written = fill_documents(connection, index)
+    report.indexed += written or 0
+    return written is not None

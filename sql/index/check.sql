@@ -49,6 +49,11 @@ BEGIN
   END IF;
   SELECT i.* INTO registered FROM pgsearch.search_index AS i
   WHERE i.schema_name = {schema_literal} AND i.name = {index_literal};
+  IF NOT {is_new} AND registered.id IS NULL THEN
+    RAISE EXCEPTION 'pgsearch: there is no search index % to alter', quote_ident({index_literal})
+      USING ERRCODE = 'undefined_object',
+            HINT = 'Create it first, with op.create_search_index(), or name its schema with schema=.';
+  END IF;
   IF {is_new} AND registered.definition <> {definition}::jsonb THEN
     RAISE EXCEPTION 'pgsearch: there is a search index % already, and it is another one', quote_ident({index_literal})
       USING ERRCODE = 'duplicate_object',
@@ -64,7 +69,9 @@ BEGIN
   SELECT found.name INTO named
   FROM (
     SELECT proname AS name, proowner AS owner FROM pg_proc
-    WHERE pronamespace = to_regnamespace(quote_ident({schema_literal})) AND proname IN ({routine_names})
+    WHERE pronamespace = to_regnamespace(quote_ident({schema_literal}))
+      AND (proname IN ({routine_names})
+           OR (proname = {index_literal} AND proargtypes[0] = 'text'::regtype AND proargtypes[1] = 'integer'::regtype))
     UNION ALL
     SELECT typname, typowner FROM pg_type
     WHERE typnamespace = to_regnamespace(quote_ident({schema_literal})) AND typname IN ({type_names})

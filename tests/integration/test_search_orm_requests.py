@@ -157,3 +157,10 @@ def test_a_query_is_read_in_its_language(session: Session) -> None:
     session.execute(words).all()
     with pytest.raises(DBAPIError, match="no text search configuration for the language 'klingon'"):
         session.execute(search(Article, "Qapla", language="klingon")).all()
+
+
+def test_a_search_index_may_be_named(session: Session) -> None:
+    named = session.execute(search(Draft, "a", mode="keyword", index="draft_titles")).all()
+    assert named == session.execute(search(Draft, "a", mode="keyword", index=draft_titles)).all()
+    with pytest.raises(DeclarationError, match="No search index 'zz' is declared on table 'draft'"):
+        search(Draft, "a", index="zz")
