@@ -2,7 +2,13 @@
 -- squawk-ignore ban-drop-function, require-lock-timeout
 DROP FUNCTION IF EXISTS {replaced};
 
--- Notes the new definition, and what workers have to do again.
+-- Notes the new definition, and what workers have to do again: all of it where what reads the table
+-- is gone, as after a DROP COLUMN ... CASCADE, for then nothing was captured.
 SELECT pgsearch.change_search_index(
-  {schema_literal}, {index_literal}, {definition}::jsonb, {template_version}, {refill}
+  {schema_literal}, {index_literal}, {definition}::jsonb, {template_version},
+  {refill} OR (
+    pgsearch.source_table({schema_literal}, {index_literal}) IS NULL
+    AND EXISTS (SELECT FROM pgsearch.search_index WHERE template_version > 1
+                AND schema_name = {schema_literal} AND name = {index_literal})
+  )
 );
