@@ -44,7 +44,7 @@ def create_search_index(definition: IndexDefinition) -> list[Step]:
     return [
         plain(statement for file in files for statement in _statements(file, holes)),
         *(locked(f"A view of search index {definition.name}", _render(v, holes)) for v in views),
-        _triggers(definition, holes),
+        *_triggers(definition, holes),
         plain(_statements("capturing", holes)),
     ]
 
@@ -80,7 +80,7 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
         ),
         locked(f"How {named} reads its table", view),
         locked(f"The search function of {named}", _render("replace_search", search)),
-        _triggers(definition, holes),
+        *_triggers(definition, holes),
         plain(statement for file in last for statement in _statements(file, holes)),
     ]
 
@@ -134,10 +134,18 @@ def _source_files(definition: IndexDefinition) -> list[str]:
     return ["expressions", "source"] if definition.expressions else ["source"]
 
 
-def _triggers(definition: IndexDefinition, holes: dict[str, Composable]) -> Step:
+def _triggers(definition: IndexDefinition, holes: dict[str, Composable]) -> list[Step]:
+    """Return what puts triggers on the table, and what notes how they and the rest were made.
+
+    The notes take longer, and nobody has to wait for them.
+    """
     table = SQL("{}::regclass").format(holes["table_name"])
     noted = holes | {"parsed_objects": parsed_objects(definition.name, definition.schema, table)}
-    return locked(f"The triggers of search index {definition.name}", _render("triggers", noted))
+    named = f"search index {definition.name}"
+    return [
+        locked(f"The triggers of {named}", _render("triggers", holes)),
+        locked(f"Notes on {named}, by which an edit is noticed", _render("notes", noted)),
+    ]
 
 
 def _render(file: str, holes: dict[str, Composable]) -> str:

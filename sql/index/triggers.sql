@@ -63,20 +63,3 @@ BEGIN
       {truncate_name}, leaf, {capture_name});
   END LOOP;
 END;
-
--- By a digest of how each is written out, an edit by hand is noticed.
-DECLARE
-  made record;
-  path text := current_setting('search_path');
-BEGIN
-  PERFORM set_config('search_path', 'pg_catalog', true);
-  FOR made IN
-{parsed_objects}
-  LOOP
-    EXECUTE format('COMMENT ON %s %s IS %L', made.kind, made.identity,
-      coalesce(regexp_replace(made.comment, ' [[][0-9]+:[0-9a-f]+[]]$', ''),
-               'Search index ' || {index_literal} || '. Made by pgsearch, do not edit')
-      || ' [' || made.digest || ']');
-  END LOOP;
-  PERFORM set_config('search_path', path, true);
-END;

@@ -57,7 +57,8 @@ RETURN (
       ) AS code (language, configuration)
       WHERE code.language = lower(substring(name FROM '^[A-Za-z]{2}(?=[-_]|$)'))
     )))
-    OR namespace.nspname || '.' || configuration.cfgname = name
+    OR name IN (namespace.nspname || '.' || configuration.cfgname,
+                quote_ident(namespace.nspname) || '.' || quote_ident(configuration.cfgname))
   ORDER BY namespace.nspname = 'pg_catalog' DESC
   LIMIT 1
 );

@@ -93,7 +93,7 @@ def test_one_name_in_two_schemas(articles: str) -> None:
     )
     with pytest.raises(ObjectMissing, match="2 schemas have a search index called") as caught:
         invoke(articles, AddEmbeddingOp("article_search", HASH_V2))
-    assert caught.value.hint == "Name one with schema=: 'public', 'other'."
+    assert caught.value.hint == "Name one with schema=: 'other', 'public'."
     invoke(articles, AddEmbeddingOp("article_search", HASH_V2, schema="other"))
     _, registered = contents(articles)
     assert [(row[0], row[3]) for row in registered] == [("other", "hash_v2"), ("public", "hash_v1")]

@@ -230,7 +230,7 @@ def test_an_index_that_is_suspended_meanwhile_is_not_filled(stories: Stories) ->
 
         (known,) = registry.read(connection)
         stories.execute("UPDATE pgsearch.search_index SET capturing = false")
-        assert fill_documents(connection, known) is False
+        assert fill_documents(connection, known) is None
     assert stories.value("SELECT count(*) FROM story_search_document") == 0
 
 
