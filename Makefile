@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAG
   --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-16 check format bench bench-migrate clean
+.PHONY: help venv install demo test test-16 test-versions check format bench bench-migrate clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,23 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP_INSTALL) --no-build-isolation --editable ".[demo,dev]"
 	touch $@
 
+# Environments without models, for what depends on the versions of others: the oldest of all that
+# pgsearch allows, and the newest but for SQLAlchemy, which is the newest 2.0.
+integration = $(wildcard $(patsubst %,tests/integration/test_%.py,$(1)))
+
+.venv-oldest/constraints.txt: constraints-oldest.txt
+	mkdir -p $(@D) && cp $< $@
+
+.venv-2.0/constraints.txt: constraints.txt
+	mkdir -p $(@D) && sed 's/^SQLAlchemy==.*/SQLAlchemy==2.0.58/' $< > $@
+
+.venv-%/.installed: .venv-%/constraints.txt pyproject.toml
+	test -x $(@D)/bin/pip || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --constraint $< hatchling
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --constraint $< \
+	  --no-build-isolation --editable ".[embedded]" asyncpg greenlet hypothesis pytest pytest-xdist
+	touch $@
+
 demo: install ## Show it all: migrate, load, embed, ask (pgsearch demo)
 	$(BIN)/pgsearch demo
 
@@ -40,6 +57,11 @@ test: install ## Run all tests on PostgreSQL 18
 
 test-16: install ## Run all tests on PostgreSQL 16
 	$(BIN)/pytest -n 2 --postgres=16
+
+test-versions: .venv-oldest/.installed .venv-2.0/.installed ## Test with older SQLAlchemy, Alembic, psycopg and others
+	.venv-oldest/bin/pytest -n 2 tests/unit/test_declare.py $(call integration,autogenerate* install \
+	  offline operations* search_orm* transactions)
+	.venv-2.0/bin/pytest -n 2 $(call integration,autogenerate* search_orm*)
 
 check: install ## Lint, formatting and types
 	$(BIN)/ruff check
@@ -59,4 +81,4 @@ bench-migrate: install ## Migrate forward and back under load, on 200,000 rows
 
 clean: ## Stop the embedded PostgreSQL (its data stays) and remove what make made
 	@test ! -x $(BIN)/pgsearch || $(BIN)/pgsearch server stop
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-* build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

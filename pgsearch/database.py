@@ -44,7 +44,7 @@ _FAILURES = (
     ),
     (r'role ".*" does not exist', "Check the user in the URL, or make it with createuser."),
     (
-        r"could not translate host name|failed to resolve host|No route|unreachable",
+        r"not translate host name|failed to resolve host|service not known|No route|unreachable",
         "Check the host in the URL.",
     ),
     (

@@ -6,6 +6,9 @@ imported, so that a migration needs no import of its own.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,6 +58,15 @@ def _compare(
     render.register()
     return compare.compare(context, upgrade, schemas)
 
+
+class _Plugin(ModuleType):
+    """This module. Alembic before 1.20.1 iterates over what an entry point names."""
+
+    def __iter__(self) -> Iterator[ModuleType]:
+        yield self
+
+
+sys.modules[__name__].__class__ = _Plugin
 
 # Alembic, when it is imported, calls `setup`, which imports the modules of this package. Whichever
 # of them is imported first, Alembic has to be imported before.

@@ -149,9 +149,10 @@ def test_what_is_no_text_is_read_by_an_expression(project: Project) -> None:
 def test_a_virtual_column_is_read_by_what_it_is_made_of(project: Project) -> None:
     version = project.connection.scalar(sa.text("SHOW server_version_num"))
     project.connection.commit()
-    # Before PostgreSQL 18 generated columns are stored, and can be read as they are.
-    persisted = None if int(str(version)) >= 180000 else True
-    shouted = (Text, Computed("upper(title)", persisted=bool(persisted)))
+    # Before PostgreSQL 18 generated columns are stored, and can be read as they are. SQLAlchemy
+    # 2.0 writes no others, but reads them.
+    is_virtual = int(str(version)) >= 180000 and sa.__version__ >= "2.1"
+    shouted = (Text, Computed("upper(title)", persisted=not is_virtual))
     wanted = metadata(64, columns={"shouted": shouted}, text={"shouted": "A", "title": "B"})
     project.upgrade(wanted)
     assert project.calls(wanted) == []
@@ -187,6 +188,9 @@ def test_types_of_the_applications_own(project: Project) -> None:
         },
         filters=["mood", "code"],
     )
+    # Not by autogenerate, which with SQLAlchemy 2.0 would create the types again.
+    wanted.tables["article"].create(project.connection)
+    project.connection.commit()
     code = project.render(project.generate(wanted).upgrade_ops)
     assert 'key={"id": "character varying"}' in code
     assert 'filters={"mood": "own.mood", "code": "character varying(9)"}' in code

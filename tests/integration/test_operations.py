@@ -200,7 +200,7 @@ def test_what_is_printed_on_the_way_down_undoes_it(migrated: str) -> None:
     script = printed_sql(command.downgrade, "head:base")
     run_script(migrated, script)
     with psycopg.connect(migrated, autocommit=True) as connection:
-        connection.execute("DROP TABLE alembic_version")
+        connection.execute("DROP TABLE IF EXISTS alembic_version")  # Alembic 1.18 does
     left = [row[:2] for row in contents(migrated)[0]]
     assert left == [("extension", "plpgsql"), ("extension", "vector"), ("schema", "public")]
 
