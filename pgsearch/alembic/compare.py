@@ -22,6 +22,7 @@ from pgsearch.alembic.changes import Change, created, dropped, mended
 from pgsearch.alembic.columns import arrange
 from pgsearch.alembic.mend import mends
 from pgsearch.alembic.registered import Registered, Types, installed_version, read_registered
+from pgsearch.alembic.repeat import make_repeatable
 from pgsearch.declare import SearchIndex, declared_on
 from pgsearch.drift import Inspection, inspect
 from pgsearch.schema.install import VERSION
@@ -92,6 +93,7 @@ def compare(
     if declared and not install:
         install = mends(inspection.schema)
     upgrade.ops[:] = [*install, *first, *upgrade.ops, *last]
+    make_repeatable(upgrade)
     return PriorityDispatchResult.CONTINUE
 
 
