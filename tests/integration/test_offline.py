@@ -43,6 +43,7 @@ def test_every_operation_does_what_it_prints(
         for start, end in steps:
             (history.upgrade if end > start else history.downgrade)(executed, str(end))
             script = history.printed(str(start), str(end))
+            assert not re.search(r"\{[a-z_]+\}|%\(\w+\)", script), "a hole that nothing has filled"
             assert run_script(printed, script) == ""
             assert state(printed) == state(executed), (start, end, [*made][max(start, end) - 1])
 
