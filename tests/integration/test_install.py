@@ -90,7 +90,10 @@ def reader(url: str, hold: Callable[[], None]) -> Iterator[None]:
 def until_all_wait(url: str, sessions: int) -> Callable[[], None]:
     def hold() -> None:
         time.sleep(0.6)  # by then their patience is long enough to see the first one through
-        waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+        waiting = (
+            "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
+            " WHERE NOT granted AND datname = current_database()"
+        )
         while execute(url, waiting) != [(sessions,)]:
             time.sleep(0.005)
 
