@@ -11,6 +11,7 @@
     │   ├── ModelUnavailable    it cannot be loaded
     │   ├── ModelMismatch       it is not the model that was registered
     │   └── EmbeddingFailed     it failed on a text
+    │       └── Throttled       its provider asks to wait
     ├── LifecycleError          an embedding is not in the state that a step needs
     └── QueryError              a query that cannot be answered
 
@@ -75,6 +76,22 @@ class ModelMismatch(ModelError):
 
 class EmbeddingFailed(ModelError):
     """A model failed on a text."""
+
+
+class Throttled(EmbeddingFailed):
+    """A model's provider asks to wait; nothing is wrong with the texts.
+
+    Args:
+        message: What happened, to which model.
+        hint: What to do next.
+        retry_after: Seconds that the provider asks to wait; None if it names no time.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
 
 
 class LifecycleError(Error):
