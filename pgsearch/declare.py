@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, cast
 
-from pgsearch import names
+from pgsearch import address, names
 from pgsearch.definition import (
     Chunking,
     Expression,
@@ -31,19 +31,54 @@ _INFO_KEY = "pgsearch"
 #: Revisions that are not a commit for sure.
 _BRANCHES = frozenset({"main", "master", "head", "dev", "develop", "trunk", "latest"})
 
+PRECISIONS = ("float32", "float16", "bfloat16")
+
+#: What the registry has had of every model from the first version on.
+_FIRST_FIELDS = frozenset(
+    {
+        "name",
+        "dimensions",
+        "revision",
+        "provider",
+        "query_prompt",
+        "document_prompt",
+        "normalize",
+    }
+)
+
+#: Fields that a provider makes nothing of.
+_NOT_OF: dict[str, tuple[str, ...]] = {
+    "sentence-transformers": ("url", "key_variable", "max_tokens", "tokenizer"),
+    "openai": ("precision",),
+}
+
 
 @dataclass(frozen=True)
 class Model:
     """What makes vectors, pinned.
 
+    Whatever changes its vectors is part of it. What does not, such as the device that it runs
+    on, is read from the environment of the process that loads it; see docs/models.md.
+
     Args:
-        name: A name on the Hugging Face hub, or the path of a local folder.
+        name: A name on the Hugging Face hub or the path of a local folder; with the provider
+            "openai", what the endpoint calls it.
         dimensions: Length of its vectors, 1 to 2000.
         revision: The hub commit; a hub model must have one, a local folder has none.
         provider: Which Embedder loads it; see `pgsearch.models`.
         query_prompt: Text put in front of a query.
         document_prompt: Text put in front of a chunk.
         normalize: Whether vectors are scaled to length 1.
+        url: Of the provider "openai": where it is, as in "https://tei.internal/v1", or the name
+            of the environment variable that says so; None for OPENAI_BASE_URL, else OpenAI.
+        key_variable: Of the provider "openai": the name of the environment variable that holds
+            the key. None for OPENAI_API_KEY if `url` is None or OpenAI's, and no key elsewhere.
+        max_tokens: The window, where the provider cannot ask the model: "openai" takes 8191.
+        tokenizer: Of the provider "openai": a folder with the model's `tokenizer.json`, to count
+            tokens with; None to estimate their number, rather too high than too low.
+        truncate: Whether the model's own vectors are longer and are cut to `dimensions`, for a
+            model that was trained for it (Matryoshka).
+        precision: What the model computes in: "float32", "float16" or "bfloat16".
     """
 
     name: str
@@ -54,6 +89,12 @@ class Model:
     query_prompt: str = ""
     document_prompt: str = ""
     normalize: bool = True
+    url: str | None = None
+    key_variable: str | None = None
+    max_tokens: int | None = None
+    tokenizer: str | None = None
+    truncate: bool = False
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -65,18 +106,61 @@ class Model:
             raise DeclarationError(
                 f"Model {self.name!r}: dimensions={self.dimensions} is outside 1 to "
                 f"{MAX_DIMENSIONS}, which is what an HNSW index takes.",
-                hint="Write the length of the model's vectors; truncate longer ones.",
+                hint="Write the length of the model's vectors. Longer ones may be cut, if the "
+                "model was trained for it: truncate=True.",
             )
-        needs_revision = self.provider == "sentence-transformers" and not self.is_local
-        if needs_revision and not self.revision:
+        if self.provider == "sentence-transformers" and not self.is_local:
+            self._check_revision()
+        self._check_provider()
+        self._check_endpoint()
+        if self.precision not in PRECISIONS:
+            raise DeclarationError(
+                f"Model {self.name!r}: precision={self.precision!r} is unknown.",
+                hint=f"Write one of {', '.join(map(repr, PRECISIONS))}.",
+            )
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise DeclarationError(
+                f"Model {self.name!r}: max_tokens={self.max_tokens} leaves no room for a text.",
+                hint="Write how many tokens of a text the model sees, as in max_tokens=512.",
+            )
+
+    def _check_revision(self) -> None:
+        if not self.revision:
             raise DeclarationError(
                 f"Model {self.name!r} has no revision: a hub model can change under its name.",
                 hint=f"Write Model({self.name!r}, revision='<commit on the hub>', …).",
             )
-        if needs_revision and self.revision and self.revision.lower() in _BRANCHES:
+        if self.revision.lower() in _BRANCHES:
             raise DeclarationError(
                 f"Model {self.name!r}: revision={self.revision!r} is a branch, and a branch moves.",
                 hint=f"Write the commit: Model({self.name!r}, revision='<commit on the hub>', …).",
+            )
+
+    def _check_provider(self) -> None:
+        """Refuse what the provider makes nothing of; one from elsewhere may use any field."""
+        defaults = {each.name: each.default for each in fields(self)}
+        for name in _NOT_OF.get(self.provider, ()):
+            if getattr(self, name) != defaults[name]:
+                raise DeclarationError(
+                    f"Model {self.name!r}: the provider {self.provider!r} makes nothing of {name}.",
+                    hint=f"Leave {name} out, or name another provider.",
+                )
+
+    def _check_endpoint(self) -> None:
+        # What is refused here may hold a secret: it is not quoted.
+        if self.url is not None and not address.VARIABLE.fullmatch(self.url):
+            reason = address.flaw(self.url)
+            if reason is not None:
+                raise DeclarationError(
+                    f"Model {self.name!r}: its url {reason}.",
+                    hint="Write one such as url='https://tei.internal/v1', and put the key into "
+                    "an environment variable that key_variable names.",
+                )
+        if self.key_variable is not None and not address.KEY_VARIABLE.fullmatch(self.key_variable):
+            raise DeclarationError(
+                f"Model {self.name!r}: key_variable is not the name of an environment variable "
+                "in capital letters with an underscore.",
+                hint="Write the name and never the key: key_variable='OPENAI_API_KEY'.",
             )
 
     @property
@@ -85,12 +169,30 @@ class Model:
         return self.name.startswith(("/", ".", "~"))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the model as the registry keeps it."""
-        return asdict(self)
+        """Return the model as the registry keeps it.
+
+        A field that was added later is left out at its default: an older pgsearch can read it.
+        """
+        return {
+            each.name: value
+            for each in fields(self)
+            if (value := getattr(self, each.name)) != each.default or each.name in _FIRST_FIELDS
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Model:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote, of this version or an earlier one.
+
+        Raises:
+            DeclarationError: A later version wrote it, with a field that is unknown here.
+        """
+        unknown = sorted(value.keys() - {each.name for each in fields(cls)})
+        if unknown:
+            raise DeclarationError(
+                f"Model {value.get('name')!r} is registered with {', '.join(unknown)}, of which "
+                "this version of pgsearch knows nothing.",
+                hint="Install the version of pgsearch here that its migrations were run with.",
+            )
         return cls(**value)
 
 
@@ -143,6 +245,10 @@ class SearchIndex:
         chunking: How text is cut into passages.
         embeddings: The model versions.
         active: Name of the embedding that answers queries; the only one needs no naming.
+        stale: What becomes of passages of a text that has changed, until its new ones are
+            embedded: "serve" finds them, marked, "hide" does not.
+        notify: Whether a change wakes the workers at once. It takes a lock of the whole server
+            at each commit; without it they look every tenth of a second.
 
     Raises:
         DeclarationError: The declaration cannot work; its hint says what to write instead.
@@ -158,6 +264,8 @@ class SearchIndex:
     chunking: Chunking = field(default_factory=Chunking)
     embeddings: Sequence[Embedding] = ()
     active: str | None = None
+    stale: str = "serve"
+    notify: bool = False
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -273,6 +381,8 @@ class SearchIndex:
             and self._column(self.language_column, "the language").name,
             filters=tuple(typed(self._column(name, "a filter")) for name in self.filters),
             chunking=self.chunking,
+            stale=self.stale,
+            notify=self.notify,
         )
 
     @property

@@ -16,6 +16,11 @@ from pgsearch import names
 from pgsearch.errors import DeclarationError
 
 WEIGHTS = ("A", "B", "C", "D")
+
+#: What becomes of passages of a text that has changed, until its new ones are embedded: they are
+#: found, and marked as stale in the result, or they are hidden.
+STALE = ("serve", "hide")
+
 MAX_CHUNK_TOKENS = 8192
 
 
@@ -140,6 +145,8 @@ class IndexDefinition:
         language_column: A column that names a row's own configuration.
         filters: Columns that the search function takes as named parameters.
         chunking: How text is cut into passages.
+        stale: What becomes of passages of a text that has changed; see `STALE`.
+        notify: Whether a change wakes the workers that listen.
     """
 
     name: str
@@ -151,6 +158,8 @@ class IndexDefinition:
     filters: tuple[TypedColumn, ...] = ()
     chunking: Chunking = field(default_factory=Chunking)
     language_column: str | None = None
+    stale: str = "serve"
+    notify: bool = False
 
     def __post_init__(self) -> None:
         self.names.check()
@@ -162,6 +171,12 @@ class IndexDefinition:
         self._check_key()
         self._check_text()
         self._check_filters()
+        if self.stale not in STALE:
+            raise DeclarationError(
+                f"Search index {self.name!r}: stale={self.stale!r} is neither 'serve' nor 'hide'.",
+                hint="'serve' finds passages of a changed text, marked, until its new ones are "
+                "embedded; 'hide' does not.",
+            )
 
     def _check_key(self) -> None:
         if not self.key:
@@ -249,8 +264,11 @@ class IndexDefinition:
     def to_json(self) -> dict[str, Any]:
         """Return the definition as the registry keeps it."""
         # Without what is not used, so that it equals what earlier versions wrote.
-        language = {} if self.language_column is None else {"language_column": self.language_column}
-        return language | {
+        defaults = {"language_column": None, "stale": "serve", "notify": False}
+        used = {
+            name: value for name in defaults if (value := getattr(self, name)) != defaults[name]
+        }
+        return used | {
             "name": self.name,
             "schema": self.schema,
             "table": self.table,
@@ -280,6 +298,8 @@ class IndexDefinition:
             filters=tuple(TypedColumn(*column) for column in value["filters"]),
             chunking=Chunking(**value["chunking"]),
             language_column=value.get("language_column"),
+            stale=value.get("stale", "serve"),
+            notify=value.get("notify", False),
         )
 
 

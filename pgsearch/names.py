@@ -164,6 +164,21 @@ class IndexNames:
         """Trigger function (and trigger prefix): writes document and queue rows."""
         return f"{self.index}_capture"
 
+    @property
+    def isolated(self) -> str:
+        """Function: what `capture` does in a transaction that keeps its snapshot."""
+        return f"{self.index}_capture_isolated"
+
+    @property
+    def rewrite(self) -> str:
+        """Function: writes the documents of some keys anew."""
+        return f"{self.index}_rewrite"
+
+    @property
+    def notify(self) -> str:
+        """Trigger on the queue: wakes workers."""
+        return f"{self.index}_notify"
+
     def trigger(self, event: str) -> str:
         """Trigger on the source table.
 
@@ -200,7 +215,7 @@ class IndexNames:
     @property
     def routines(self) -> tuple[str, ...]:
         """The functions in the schema of the source table, but for the search function."""
-        made = (self.capture, self.fill, self.watch, self.refresh)
+        made = (self.capture, self.isolated, self.fill, self.rewrite, self.watch, self.refresh)
         return (self.terms, self.read, self.expression, self.evaluate, *made)
 
     @property

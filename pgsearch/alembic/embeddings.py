@@ -15,8 +15,8 @@ from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
 
+from pgsearch.alembic.common import NothingOp, PgsearchOp
 from pgsearch.alembic.execute import Reader, quoted, run
-from pgsearch.alembic.operations import NothingOp, PgsearchOp
 from pgsearch.declare import Embedding, Model
 from pgsearch.names import IndexNames
 from pgsearch.schema import embedding as ddl

@@ -11,6 +11,7 @@ from alembic.operations.ops import ExecuteSQLOp
 
 from pgsearch.alembic import embeddings as embedding_op
 from pgsearch.alembic import operations as op
+from pgsearch.alembic.common import NothingOp
 from pgsearch.definition import IndexDefinition
 from pgsearch.drift import Finding, Mend
 from pgsearch.schema.install import VERSION
@@ -25,7 +26,7 @@ class MendOp(MigrateOperation):
 
     def reverse(self) -> MigrateOperation:
         """Return the operation that undoes this one: nobody wants the damage back."""
-        return op.NothingOp()
+        return NothingOp()
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what `alembic check` prints: the operations, and why they are needed."""

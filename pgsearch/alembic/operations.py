@@ -15,31 +15,18 @@ each also works in Alembic's offline mode, `--sql`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
 
 from pgsearch.alembic.catalogue import broken_indexes
+from pgsearch.alembic.common import DefiningOp, NothingOp, PgsearchOp
 from pgsearch.alembic.execute import Reader, quoted, run
 from pgsearch.definition import Chunking, Expression, IndexDefinition
 from pgsearch.names import IndexNames
 from pgsearch.schema import companions
 from pgsearch.schema import index as index_ddl
 from pgsearch.schema import install as install_ddl
-
-
-class PgsearchOp(MigrateOperation):
-    """What all operations have in common: how `alembic check` names them."""
-
-    def to_diff_tuple(self) -> tuple[Any, ...]:
-        """Return the operation's class and what it is about, as `alembic check` prints it."""
-        about = ("index", "name", "version")
-        values = [vars(self)[name] for name in about if name in vars(self)]
-        return (type(self).__name__, *values)
-
-
-class NothingOp(MigrateOperation):
-    """The reverse of what mends something: nobody wants the damage back."""
 
 
 @Operations.register_operation("pgsearch_install")
@@ -56,8 +43,8 @@ class InstallOp(PgsearchOp):
     ) -> None:
         """Bring the schema `pgsearch` to a version at least.
 
-        A database without it gets the newest version at once, for the operations of this package
-        are written for it. Versions only add, so there is no way back and no need for one.
+        That is the newest one, for the operations of this package are written for it, also those
+        of an earlier migration. Versions only add, so there is no way back and no need for one.
 
         Args:
             operations: Given by Alembic.
@@ -84,72 +71,8 @@ class UninstallOp(PgsearchOp):
         operations.invoke(cls())
 
 
-class _DefiningOp(PgsearchOp):
-    """What the operations have in common that carry a whole definition."""
-
-    def __init__(
-        self,
-        name: str,
-        table: str,
-        *,
-        text: Mapping[str, str | Expression],
-        key: Mapping[str, str] | None = None,
-        language: str = "english",
-        language_column: str | None = None,
-        filters: Mapping[str, str] | Sequence[str] = (),
-        chunking: Chunking | None = None,
-        schema: str | None = None,
-    ) -> None:
-        self.name = name
-        self.table = table
-        self.text = dict(text)
-        self.key = None if key is None else dict(key)
-        self.language = language
-        self.language_column = language_column
-        self.filters = filters
-        self.chunking = chunking or Chunking()
-        self.schema = schema
-
-    @classmethod
-    def of(cls, definition: IndexDefinition, schema: str | None, **options: Any) -> Self:
-        """Return the operation that carries a definition."""
-        return cls(
-            definition.name,
-            definition.table,
-            text={
-                text.name: text.weight
-                if text.sql is None
-                else Expression(text.sql, weight=text.weight, columns=text.columns)
-                for text in definition.text
-            },
-            key=dict(definition.key),
-            language=definition.language,
-            language_column=definition.language_column,
-            filters=dict(definition.filters),
-            chunking=definition.chunking,
-            schema=schema,
-            **options,
-        )
-
-    def definition(self, reader: Reader) -> IndexDefinition:
-        """Return the search index written out, with what the migration left out."""
-        source = reader.source(self.table, self.schema)
-        source.require([*self.filters, *([self.language_column] if self.language_column else [])])
-        return IndexDefinition(
-            name=self.name,
-            schema=source.schema,
-            table=self.table,
-            key=source.key(self.key),
-            text=source.texts(self.text),
-            language=self.language,
-            language_column=self.language_column,
-            filters=source.typed(self.filters),
-            chunking=self.chunking,
-        )
-
-
 @Operations.register_operation("create_search_index")
-class CreateSearchIndexOp(_DefiningOp):
+class CreateSearchIndexOp(DefiningOp):
     """Put a search index beside a table."""
 
     @classmethod
@@ -165,6 +88,8 @@ class CreateSearchIndexOp(_DefiningOp):
         language_column: str | None = None,
         filters: Mapping[str, str] | Sequence[str] = (),
         chunking: Chunking | None = None,
+        stale: str = "serve",
+        notify: bool = False,
         schema: str | None = None,
     ) -> None:
         """Create a search index. Rows that exist already are left to the worker.
@@ -183,6 +108,9 @@ class CreateSearchIndexOp(_DefiningOp):
             filters: Columns that the search function takes as named parameters, with their types
                 or, where the database can be read, by name.
             chunking: How text is cut into passages.
+            stale: What becomes of passages of a text that has changed, until its new ones are
+                embedded: "serve" finds them, marked, "hide" does not.
+            notify: Whether a change wakes the workers that listen.
             schema: The table's schema; found along the search path when left out.
 
         Raises:
@@ -199,6 +127,8 @@ class CreateSearchIndexOp(_DefiningOp):
                 language_column=language_column,
                 filters=filters,
                 chunking=chunking,
+                stale=stale,
+                notify=notify,
                 schema=schema,
             )
         )
@@ -209,7 +139,7 @@ class CreateSearchIndexOp(_DefiningOp):
 
 
 @Operations.register_operation("alter_search_index")
-class AlterSearchIndexOp(_DefiningOp):
+class AlterSearchIndexOp(DefiningOp):
     """Bring a search index to another definition, or mend it."""
 
     def __init__(
@@ -242,6 +172,8 @@ class AlterSearchIndexOp(_DefiningOp):
         language_column: str | None = None,
         filters: Mapping[str, str] | Sequence[str] = (),
         chunking: Chunking | None = None,
+        stale: str = "serve",
+        notify: bool = False,
         schema: str | None = None,
         refill: bool = False,
     ) -> None:
@@ -262,6 +194,8 @@ class AlterSearchIndexOp(_DefiningOp):
             language_column: As in `create_search_index`.
             filters: As in `create_search_index`.
             chunking: As in `create_search_index`.
+            stale: As in `create_search_index`.
+            notify: As in `create_search_index`.
             schema: The table's schema.
             refill: Whether workers shall do everything again, for changes may have been missed.
         """
@@ -275,6 +209,8 @@ class AlterSearchIndexOp(_DefiningOp):
                 language_column=language_column,
                 filters=filters,
                 chunking=chunking,
+                stale=stale,
+                notify=notify,
                 schema=schema,
                 refill=refill,
             )

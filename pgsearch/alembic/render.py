@@ -13,6 +13,7 @@ from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext
 
 from pgsearch.alembic import embeddings, operations
+from pgsearch.alembic.common import NothingOp, PgsearchOp
 from pgsearch.alembic.mend import MendOp
 from pgsearch.declare import Model
 from pgsearch.definition import Chunking, Expression
@@ -77,12 +78,14 @@ _DEFINITION: dict[str, Any] = {
     "language_column": None,
     "filters": {},
     "chunking": None,
+    "stale": "serve",
+    "notify": False,
     "schema": None,
 }
 
 #: Of each operation: its name in a migration, and the attributes it is called with, in order and
 #: by name. What has its default is left out.
-_CALLS: dict[type[operations.PgsearchOp], tuple[str, tuple[str, ...], dict[str, Any]]] = {
+_CALLS: dict[type[PgsearchOp], tuple[str, tuple[str, ...], dict[str, Any]]] = {
     operations.InstallOp: ("pgsearch_install", (), {"version": None}),
     operations.UninstallOp: ("pgsearch_uninstall", (), {}),
     operations.CreateSearchIndexOp: ("create_search_index", ("name", "table"), _DEFINITION),
@@ -131,7 +134,7 @@ _CALLS: dict[type[operations.PgsearchOp], tuple[str, tuple[str, ...], dict[str, 
 }
 
 
-def _render(context: AutogenContext, operation: operations.PgsearchOp) -> str:
+def _render(context: AutogenContext, operation: PgsearchOp) -> str:
     name, positional, named = _CALLS[type(operation)]
     written = {
         key: value
@@ -146,7 +149,7 @@ def register() -> None:
     """Tell Alembic how to write each operation; the first call does it."""
     for operation in _CALLS:
         renderers.dispatch_for(operation)(_render)
-    renderers.dispatch_for(operations.NothingOp)(lambda *_: [])
+    renderers.dispatch_for(NothingOp)(lambda *_: [])
     renderers.dispatch_for(MendOp)(_render_mending)
 
 

@@ -13,6 +13,7 @@ from alembic.operations import MigrateOperation
 from alembic.operations.ops import CreateTableOp, OpContainer, UpgradeOps
 
 from pgsearch.alembic import embeddings, operations
+from pgsearch.alembic.common import PgsearchOp
 
 #: What runs in the migration's transaction.
 _STAYS = (
@@ -34,7 +35,7 @@ def make_repeatable(upgrade: UpgradeOps) -> None:
     }
 
     def leaves(op: MigrateOperation) -> bool:
-        if not isinstance(op, operations.PgsearchOp) or isinstance(op, _STAYS):
+        if not isinstance(op, PgsearchOp) or isinstance(op, _STAYS):
             return False
         # Of a search index on a table that nobody else can see yet, all is done in place.
         return getattr(op, "index", getattr(op, "name", None)) not in new_indexes

@@ -167,7 +167,7 @@ class Capture:
 
     def _functions(self) -> Iterator[Finding]:
         names = self._names
-        refilled = {names.capture, names.fill, names.evaluate}
+        refilled = {names.capture, names.isolated, names.fill, names.evaluate}
         for routine in self._wanted.values():
             mend = Mend.REFILL if routine.name in refilled else Mend.ALTER
             found = self._find(routine.name)
@@ -194,6 +194,8 @@ class Capture:
             return next((f for f in candidates if self._is_search(f)), None)
         wanted = {
             self._names.fill: ["jsonb", "int4"],
+            self._names.rewrite: ["jsonb"],
+            self._names.isolated: ["bool", self._names.row, "bool", self._names.row, "bool"],
             self._names.terms: ["text", "int4", "regconfig"],
             self._names.read: ["row"],
             self._names.expression: ["row", "int4"],

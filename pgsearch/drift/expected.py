@@ -76,6 +76,9 @@ def tables(definition: IndexDefinition) -> tuple[Table, ...]:
                     for name in ("leased_until", "not_before", "failed_at")
                 ),
                 Column("last_error", "text", is_required=False),
+                Column("rewrite", "boolean", default="false"),
+                Column("lost", "integer", default="0"),
+                Column("lease", "bigint", is_required=False),
             ),
             ("queue_id",),
             {"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "1000"},

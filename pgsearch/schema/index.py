@@ -21,7 +21,7 @@ from pgsearch.schema.templates import (
 )
 
 #: Which templates make a search index; the registry notes it.
-TEMPLATE_VERSION = 2
+TEMPLATE_VERSION = 3
 
 #: Parameters $1 to $7 of the statement inside a search function; filters follow.
 _FIRST_FILTER = 8
@@ -62,7 +62,7 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
     view = _render("view", holes)
     holes |= {"create_view": SQL(view)}
     named = f"search index {definition.name}"
-    first = ["check", "key_types", "change", *_source_files(definition)]
+    first = ["key_types", "change", *_source_files(definition)]
     last = ["capturing", "drop_replaced"]
     if not definition.expressions:
         last.append("drop_expressions")
@@ -71,6 +71,8 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
         "create_filter": SQL(_render("filter", holes) if definition.filters else ""),
     }
     return [
+        plain(_statements("check", holes)),
+        locked(f"The queue of {named}", _render("queue", holes)),
         plain(
             [
                 *(statement for file in first for statement in _statements(file, holes)),
@@ -189,7 +191,23 @@ def search_statement(definition: IndexDefinition, holes: dict[str, Composable]) 
             " THEN {} END"
         ).format(chunks, vector),
     }
-    return render("index/search.sql", definition_holes(definition) | request)
+    return render("index/search.sql", definition_holes(definition) | _stale(definition) | request)
+
+
+def _stale(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return what keeps passages of a text that has changed out, where they are to be hidden."""
+    if definition.stale == "serve":
+        return dict.fromkeys(("timely", "timely_closest", "timely_passage"), SQL(""))
+    holes = definition_holes(definition)
+    timely = SQL(
+        "AND EXISTS (SELECT FROM {document} AS document\n"
+        "      WHERE ({document_key}) = ({chunk_key}) AND document.generation = chunk.generation)"
+    )
+    return {
+        "timely": timely.format(**holes),
+        "timely_closest": SQL("AND chunk.generation = document.generation"),
+        "timely_passage": SQL("AND chunk.generation = best.generation"),
+    }
 
 
 def _table_holes(definition: IndexDefinition) -> dict[str, Composable]:
@@ -208,6 +226,8 @@ def _table_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "type_names": _literals((names.hit, names.row)),
         "definition": Literal(json.dumps(definition.to_json(), ensure_ascii=False)),
         "template_version": Literal(TEMPLATE_VERSION),
+        "notifies": Literal(definition.notify),
+        "notify_name": Literal(names.notify),
     }
 
 
@@ -314,6 +334,8 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "skip_unchanged": SQL(_skip_unchanged(definition)),
         "weights": SQL('{}::"char"[]').format(Literal(weights)),
         "fill_name": Identifier(definition.names.fill),
+        "rewrite_name": Identifier(definition.names.rewrite),
+        "isolated_name": Identifier(definition.names.isolated),
         "insert_name": Literal(definition.names.trigger("insert")),
         "terms_name": Identifier(definition.names.terms),
         "terms_replaced_name": Identifier(f"{definition.names.terms}_replaced"),

@@ -14,14 +14,14 @@ from pgsearch.schema.steps import Step, locked, plain
 from pgsearch.schema.templates import render, statements
 
 #: The version of the schema that this package works with.
-VERSION = 2
+VERSION = 3
 
 
 def install(version: int = VERSION) -> list[Step]:
     """Return the steps that bring any database to a version at least; they may be repeated.
 
-    A database without pgsearch gets the newest version whatever the number, for the operations of
-    this package are written for it.
+    That is the newest one whatever the number, for the operations of this package, also those of
+    an earlier migration, are written for it.
     """
     if not 1 <= version <= VERSION:
         raise DeclarationError(
@@ -32,7 +32,7 @@ def install(version: int = VERSION) -> list[Step]:
         plain(statements(resources.sql("install/require.sql"))),
         plain([_when("to_regclass('pgsearch.installation') IS NULL", "install/schema.sql")]),
     ]
-    for number in range(2, version + 1):
+    for number in range(2, VERSION + 1):
         holes: dict[str, Composable] = {
             "version": Literal(number),
             "statements": SQL(resources.sql(f"install/v{number}.sql")),

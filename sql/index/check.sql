@@ -7,10 +7,10 @@ DECLARE
 BEGIN
   -- Two migrations at once: one waits for the other, and finds its work done.
   PERFORM pg_advisory_xact_lock(hashtextextended('pgsearch ' || {document_name}, 0));
-  IF (SELECT max(version) FROM pgsearch.installation) < 2 THEN
+  IF (SELECT max(version) FROM pgsearch.installation) < 3 THEN
     RAISE EXCEPTION 'pgsearch: the schema pgsearch is older than this operation'
       USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Call op.pgsearch_install(version=2) before it.';
+            HINT = 'Call op.pgsearch_install(version=3) before it.';
   END IF;
   IF source IS NULL THEN
     RAISE EXCEPTION 'pgsearch: there is no table %', {table_name}

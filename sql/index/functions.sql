@@ -1,3 +1,58 @@
+-- What the trigger function below does in REPEATABLE READ and SERIALIZABLE, where what a worker has
+-- written since the snapshot is an error to whoever meets it. It is met in a subtransaction; a
+-- worker then writes the document.
+CREATE OR REPLACE FUNCTION {isolated}(
+  gone boolean, was {row}, kept boolean, made {row}, may_meet boolean
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column  -- a key column may be called "made" or "gone"
+<<again>>
+DECLARE
+  missed boolean;
+BEGIN
+  IF {isolated_name}.gone THEN
+    missed := may_meet;
+    BEGIN
+      IF current_setting('transaction_isolation') = 'serializable' THEN
+        -- A DELETE would read a page of the key's index, and be taken to depend on whoever writes
+        -- another key there. A document of length -1 is none; a worker removes it.
+        INSERT INTO {document} ({key}, tsv, length, truncated, generation)
+        VALUES ({was_key}, '', -1, false, nextval({generation_literal}::regclass))
+        ON CONFLICT ({key}) DO UPDATE SET
+          tsv = excluded.tsv,
+          length = excluded.length,
+          truncated = excluded.truncated,
+          generation = excluded.generation;
+      ELSE
+        DELETE FROM {document} WHERE ({key}) = ({was_key});
+      END IF;
+    EXCEPTION WHEN serialization_failure THEN
+      missed := true;
+    END;
+    INSERT INTO {queue} ({key}, rewrite) VALUES ({was_key}, again.missed);
+  END IF;
+  IF {isolated_name}.kept THEN
+    missed := false;
+    BEGIN
+      INSERT INTO {document} ({key}, tsv, length, truncated, generation)
+      SELECT {made_key}, indexed.tsv, pgsearch.token_count(indexed.tsv), indexed.truncated,
+             nextval({generation_literal}::regclass)
+      FROM pgsearch.document_tsvector(made.tsconfig, made.texts, {weights}) AS indexed
+      ON CONFLICT ({key}) DO UPDATE SET
+        tsv = excluded.tsv,
+        length = excluded.length,
+        truncated = excluded.truncated,
+        generation = excluded.generation;
+    EXCEPTION WHEN serialization_failure THEN
+      missed := true;
+    END;
+    INSERT INTO {queue} ({key}, rewrite) VALUES ({made_key}, again.missed);
+  END IF;
+END
+$function$;
+
+REVOKE ALL ON FUNCTION {isolated}(boolean, {row}, boolean, {row}, boolean) FROM PUBLIC;
+
 -- Writes a document and appends to the queue in the transaction of the application's change. It
 -- never waits for a worker and never touches a row that a worker has written.
 CREATE OR REPLACE FUNCTION {capture}() RETURNS trigger
@@ -6,6 +61,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $func
 DECLARE
   made {row};
   was {row};  -- of the row before, the key
+  goes boolean;  -- the key that was
+  may_meet boolean;
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
     IF TG_RELID = pgsearch.source_table({schema_literal}, {index_literal}) THEN
@@ -32,12 +89,18 @@ BEGIN
   IF TG_OP <> 'DELETE' THEN
     made := {reader}(NEW);
 {skip_unchanged}  END IF;
-  IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND ({was_key}) IS DISTINCT FROM ({made_key}) THEN
-    -- Where keys may meet within a statement, the same statement may have given this one to another
-    -- row, whose document was written before. Else the source is not looked at: whoever deletes
-    -- must not need more than before.
-    IF EXISTS (SELECT FROM pg_constraint
-               WHERE conrelid = TG_RELID AND contype IN ('p', 'u') AND condeferrable) THEN
+  goes := TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND ({was_key}) IS DISTINCT FROM ({made_key});
+  -- Where keys may meet within a statement, the same statement may have given this one to another
+  -- row, whose document was written before. Else the source is not looked at: whoever deletes
+  -- must not need more than before.
+  may_meet := goes AND EXISTS (SELECT FROM pg_constraint
+    WHERE conrelid = TG_RELID AND contype IN ('p', 'u') AND condeferrable);
+  IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+    PERFORM {isolated}(goes, was, TG_OP <> 'DELETE', made, may_meet);
+    RETURN NULL;
+  END IF;
+  IF goes THEN
+    IF may_meet THEN
       DELETE FROM {document} WHERE ({key}) = ({was_key})
         AND NOT EXISTS (SELECT FROM {source_view} AS source WHERE ({source_key}) = ({was_key}));
     ELSE
@@ -96,6 +159,7 @@ SET row_security = off AS $function$
 DECLARE
   documents boolean;
   chunks boolean;
+  queue regclass := pg_get_serial_sequence({queue_name}, 'queue_id');
 BEGIN
   SELECT i.refill_documents, i.refill_chunks INTO again.documents, again.chunks
   FROM pgsearch.search_index AS i
@@ -150,12 +214,14 @@ BEGIN
     RETURNING {old_document_key}
   ),
   queued AS (
-    INSERT INTO {queue} ({key})
-    SELECT {key} FROM written
-    UNION ALL
-    SELECT {key} FROM removed
-    UNION ALL
-    SELECT {key} FROM range WHERE range.generation IS NOT NULL AND again.chunks
+    INSERT INTO {queue} (queue_id, {key}) OVERRIDING SYSTEM VALUE
+    SELECT pgsearch.backfill_id(again.queue), {key} FROM (
+      SELECT {key} FROM written
+      UNION ALL
+      SELECT {key} FROM removed
+      UNION ALL
+      SELECT {key} FROM range WHERE range.generation IS NOT NULL AND again.chunks
+    ) AS asked
   )
   SELECT
     (SELECT jsonb_build_object({range_key_pairs}) FROM range ORDER BY {range_key_descending} LIMIT 1),
@@ -165,6 +231,49 @@ END
 $function$;
 
 REVOKE ALL ON FUNCTION {fill}(jsonb, integer) FROM PUBLIC;
+
+-- Writes the documents of some keys anew, as they are when they are read: those that could not be
+-- written in the application's transaction, and those that a reconciliation found to be wrong. Keys
+-- are an array of JSON objects. A document with a newer generation than the one that was read was
+-- written by a trigger meanwhile: it stays.
+CREATE OR REPLACE FUNCTION {rewrite}(keys jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET row_security = off AS $function$
+#variable_conflict use_column  -- a key column may be called "keys"
+BEGIN
+  WITH range AS MATERIALIZED (
+    SELECT {source_key}, known.generation FROM {source_view} AS source
+    LEFT JOIN {document} AS known ON ({known_key}) = ({source_key})
+    WHERE ({source_key}) IN (SELECT {key} FROM jsonb_populate_recordset(NULL::{document}, {rewrite_name}.keys))
+  ),
+  source AS MATERIALIZED (
+    SELECT {source_key}, source.texts, source.tsconfig FROM {source_view} AS source
+    WHERE ({source_key}) IN (SELECT {key} FROM range)
+    FOR KEY SHARE OF source
+  ),
+  made AS MATERIALIZED (
+    SELECT {source_key}, range.generation AS known, indexed.tsv,
+           pgsearch.token_count(indexed.tsv) AS length, indexed.truncated
+    FROM source
+    JOIN range ON ({range_key}) = ({source_key}),
+         pgsearch.document_tsvector(source.tsconfig, source.texts, {weights}) AS indexed
+  ),
+  written AS (
+    INSERT INTO {document} ({key}, tsv, length, truncated, generation)
+    SELECT {made_key}, made.tsv, made.length, made.truncated,
+           nextval({generation_literal}::regclass)
+    FROM made WHERE made.known IS NULL
+    ON CONFLICT ({key}) DO NOTHING
+  )
+  UPDATE {document} AS old SET
+    tsv = made.tsv, length = made.length, truncated = made.truncated,
+    generation = nextval({generation_literal}::regclass)
+  FROM made
+  WHERE ({old_document_key}) = ({made_key}) AND old.generation = made.known;
+END
+$function$;
+
+REVOKE ALL ON FUNCTION {rewrite}(jsonb) FROM PUBLIC;
 
 -- Takes notice of one partition that came, or of all that went, and returns whether there were any.
 -- Rows of a partition that is attached were never seen by a trigger; those of one that is detached

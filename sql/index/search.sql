@@ -55,6 +55,7 @@ nearest AS MATERIALIZED (
   FROM {chunk} AS chunk
   {filter}
   WHERE {mode} <> 'keyword' AND {has_vector}
+    {timely}
     -- Asked for each chunk that the scan comes to, and no further: a minus sign meets nearly all.
     AND ((SELECT condition FROM question) IS NULL OR (
       SELECT document.tsv @@ (SELECT condition FROM question)
@@ -82,13 +83,13 @@ scored AS MATERIALIZED (
      FROM term) AS keyword_score,
     question.bound, closest.similarity, closest.ordinal
   FROM candidate
-  -- Chunks of a row that was just deleted are still there; their document is not.
-  JOIN {document} AS document ON ({document_key}) = ({candidate_key})
+  -- Chunks of a row that was just deleted are still there; their document is not, or has length -1.
+  JOIN {document} AS document ON ({document_key}) = ({candidate_key}) AND document.length >= 0
   CROSS JOIN question
   LEFT JOIN LATERAL (
     SELECT chunk.ordinal, 1 - ({embedding} <=> {vector}) AS similarity
     FROM {chunk} AS chunk
-    WHERE ({chunk_key}) = ({candidate_key}) AND {mode} <> 'keyword' AND {has_vector}
+    WHERE ({chunk_key}) = ({candidate_key}) AND {mode} <> 'keyword' AND {has_vector} {timely_closest}
     -- `+ 0` keeps the HNSW index out: this is a handful of rows by primary key.
     ORDER BY ({embedding} <=> {vector}) + 0
     LIMIT 1
@@ -121,5 +122,5 @@ SELECT
   coalesce(chunk.generation <> best.generation, false) AS stale
 FROM best
 LEFT JOIN {chunk} AS chunk
-  ON ({chunk_key}) = ({best_key}) AND chunk.ordinal = coalesce(best.ordinal, 0)
+  ON ({chunk_key}) = ({best_key}) AND chunk.ordinal = coalesce(best.ordinal, 0) {timely_passage}
 ORDER BY best.score DESC NULLS LAST, {best_key}

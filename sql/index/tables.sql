@@ -57,7 +57,8 @@ BEGIN
 END
 $pgsearch$;
 
--- One appended row per change. A row without a key says that the source table was truncated.
+-- One appended row per change. A row without a key says that the source table was truncated. Rows
+-- of a backfill have numbers from 2^62 on, so that fresh changes come before them.
 DO $pgsearch$
 BEGIN
   IF to_regclass({queue_name}) IS NULL THEN
@@ -69,11 +70,20 @@ BEGIN
       leased_until timestamptz,
       not_before   timestamptz,
       failed_at    timestamptz,
-      last_error   text
+      last_error   text,
+      -- The document could not be written in the application's transaction: a worker writes it.
+      rewrite      boolean     NOT NULL DEFAULT false,
+      -- How many workers ended while they held it, and the claim that holds it now.
+      lost         integer     NOT NULL DEFAULT 0,
+      lease        bigint
     )
     WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
     -- Only of rows on which a model failed: an application's change pays nothing for it.
     CREATE INDEX {queue_key_index} ON {queue} ({key}) WHERE attempts > 0;
+    IF {notifies} THEN
+      CREATE TRIGGER {notify} AFTER INSERT ON {queue}
+        FOR EACH STATEMENT EXECUTE FUNCTION pgsearch.notify();
+    END IF;
   END IF;
 END
 $pgsearch$;

@@ -1,4 +1,4 @@
--- The schema pgsearch, version 2, as a new database gets it: the registry and the helper functions.
+-- The schema pgsearch, version 3, as a new database gets it: the registry and the helper functions.
 --
 -- Everything that is made for one search index lies in the schema of its source
 -- table; what all of them share lies here.
@@ -71,6 +71,10 @@ CREATE TABLE pgsearch.embedding (
   -- for which they hold.
   adopt_column      text,
   adopt_generation  bigint,
+  -- The fill of an added embedding: the last key that was put into the queue, then the time when
+  -- the last one was.
+  fill_key          jsonb,
+  filled_at         timestamptz,
   UNIQUE (search_index_id, name)
 );
 COMMENT ON TABLE pgsearch.embedding IS 'Model versions of each search index and their states';
@@ -89,6 +93,25 @@ CREATE TABLE pgsearch.event (
   detail          jsonb
 );
 CREATE INDEX event_search_index_idx ON pgsearch.event (search_index_id, id);
+
+
+-- What only one worker may do at a time, and for how long it is believed to be alive.
+CREATE TABLE pgsearch.lease (
+  name       text        PRIMARY KEY,
+  holder     bigint      NOT NULL,
+  held_until timestamptz NOT NULL
+);
+COMMENT ON TABLE pgsearch.lease IS 'What one worker does for all, such as the build of an index';
+
+
+-- How far a reconciliation has come: the last key that was compared, and what was found.
+CREATE TABLE pgsearch.reconciliation (
+  search_index_id integer     PRIMARY KEY REFERENCES pgsearch.search_index ON DELETE CASCADE,
+  after_key       jsonb,
+  found           jsonb       NOT NULL DEFAULT '{}',
+  started_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE pgsearch.reconciliation IS 'Reconciliations that have not come to their end';
 
 
 -- The frequency of one term in a document, read back out of ts_rank.
@@ -496,10 +519,26 @@ END
 $$;
 
 
+-- The number of a queue row that may wait until no fresh change does: from 2^62 on.
+CREATE FUNCTION pgsearch.backfill_id(queue regclass) RETURNS bigint
+LANGUAGE sql VOLATILE STRICT
+RETURN 4611686018427387904 + nextval(queue);
+
+
+-- Wakes the workers that listen, once for each transaction.
+CREATE FUNCTION pgsearch.notify() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM pg_notify('pgsearch', '');
+  RETURN NULL;
+END
+$$;
+
+
 -- Search runs as the caller, who must be able to read the registry. It holds names, no content.
 GRANT USAGE ON SCHEMA pgsearch TO PUBLIC;
 
 GRANT SELECT ON pgsearch.installation, pgsearch.search_index, pgsearch.embedding TO PUBLIC;
 
 
-INSERT INTO pgsearch.installation (version) VALUES (2);
+INSERT INTO pgsearch.installation (version) VALUES (3);

@@ -403,7 +403,7 @@ def test_a_search_index_that_does_not_exist(articles: str, operation: MigrateOpe
 def test_a_database_without_pgsearch(database: str) -> None:
     with pytest.raises(NotInstalled, match="not installed") as caught:
         invoke(database, AddEmbeddingOp("article_search", HASH_V1))
-    assert "op.pgsearch_install(version=2)" in str(caught.value.hint)
+    assert "op.pgsearch_install(version=3)" in str(caught.value.hint)
 
 
 def test_uninstall_while_search_indexes_are_left(articles: str) -> None:

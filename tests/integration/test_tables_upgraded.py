@@ -185,7 +185,7 @@ def test_it_cannot_be_altered_before_the_schema_is_there(old: product.Connection
     before = catalogue(old)
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="older than") as caught:
         execute_all(old, alter_search_index(MEMOS))
-    assert "op.pgsearch_install(version=2)" in (caught.value.diag.message_hint or "")
+    assert "op.pgsearch_install(version=3)" in (caught.value.diag.message_hint or "")
     assert catalogue(old) == before
 
 

@@ -217,7 +217,7 @@ def revisions(shape: Shape) -> dict[str, Revision]:
         adopt = call("adopt_embedding", "'second'", HASH_64, column=shape.adopt)
     made = {
         "nothing": Revision("pass"),
-        "install": Revision("op.pgsearch_install(version=2)", "op.pgsearch_uninstall()"),
+        "install": Revision("op.pgsearch_install(version=3)", "op.pgsearch_uninstall()"),
         "table": Revision(_executed(shape.made), _executed(shape.dropped)),
         "create": Revision(call("create_search_index", **first), call("drop_search_index")),
         "add": Revision(
