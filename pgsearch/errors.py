@@ -8,7 +8,7 @@
     │   ├── NotInstalled        the schema `pgsearch` is absent or of another version
     │   └── ObjectMissing       a table, column, search index or embedding is absent
     ├── ModelError              a model cannot be used
-    │   ├── ModelUnavailable    it cannot be loaded
+    │   ├── ModelUnavailable    it cannot be loaded or reached
     │   ├── ModelMismatch       it is not the model that was registered
     │   └── EmbeddingFailed     it failed on a text
     │       └── Throttled       its provider asks to wait
@@ -67,7 +67,7 @@ class ModelError(Error):
 
 
 class ModelUnavailable(ModelError):
-    """A model cannot be loaded."""
+    """A model cannot be loaded, or its provider cannot be reached or does not serve it."""
 
 
 class ModelMismatch(ModelError):
