@@ -14,6 +14,8 @@ from pgsearch.declare import Model
 from pgsearch.definition import MAX_CHUNK_TOKENS
 from pgsearch.errors import EmbeddingFailed, ModelUnavailable
 from pgsearch.models import packaged
+from pgsearch.models.machine import Machine
+from pgsearch.models.processes import Processes
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -26,6 +28,9 @@ _BATCH_SIZE: Final = 64
 #: Seconds that the hub has to answer whether it has a model.
 _HUB_TIMEOUT_S: Final = 10.0
 
+#: No vector that has a direction is shorter.
+_TINY: Final = 1e-12
+
 _NOISY_LOGGERS: Final = ("huggingface_hub", "sentence_transformers", "transformers")
 
 
@@ -33,7 +38,8 @@ def load(model: Model) -> SentenceTransformersEmbedder:
     """Load a declared model: from its folder, from a package that carries it, or from the hub.
 
     Raises:
-        ModelUnavailable: The library is not installed, or the model cannot be found or loaded.
+        ModelUnavailable: The library is not installed, the model cannot be found or loaded, or
+            torch cannot use the device that the environment names.
         ModelMismatch: A package carries other weights than it should.
     """
     folder = _folder(model)
@@ -44,6 +50,8 @@ def load(model: Model) -> SentenceTransformersEmbedder:
             f"Model {model.name!r} needs the library sentence-transformers: {error}.",
             hint='Install it: pip install "pgsearch[local]"',
         ) from error
+    machine = Machine.from_environment()
+    _check_devices(machine)
     with _quiet():
         refusal = None if folder else _hub_refusal(model)
         try:
@@ -51,10 +59,17 @@ def load(model: Model) -> SentenceTransformersEmbedder:
                 str(folder) if folder else model.name,
                 revision=None if folder else model.revision,
                 local_files_only=folder is not None or refusal is not None,
+                device=machine.devices[0] if machine.devices else None,
+                truncate_dim=model.dimensions if model.truncate else None,
             )
         except Exception as error:
             raise _unavailable(model, folder, refusal or error) from error
-        return SentenceTransformersEmbedder(model, transformer)
+        if model.precision != "float32":
+            import torch
+
+            transformer.to(getattr(torch, model.precision))
+        processes = Processes(transformer, machine) if machine.processes > 1 else None
+        return SentenceTransformersEmbedder(model, transformer, processes)
 
 
 class SentenceTransformersEmbedder:
@@ -63,11 +78,15 @@ class SentenceTransformersEmbedder:
     Args:
         model: The declaration: prompts and normalisation are taken from it.
         transformer: The loaded model; prompts of its own are not used.
+        processes: Where it computes; None for this process.
     """
 
-    def __init__(self, model: Model, transformer: SentenceTransformer) -> None:
+    def __init__(
+        self, model: Model, transformer: SentenceTransformer, processes: Processes | None = None
+    ) -> None:
         self._model = model
         self._transformer = transformer
+        self._processes = processes
         self._count = _token_counter(transformer.tokenizer)
         # Asked of the model itself: not every configuration says it.
         self.dimensions = self.embed_documents(["How long is a vector?"])[0].dimensions()
@@ -106,6 +125,8 @@ class SentenceTransformersEmbedder:
     def _embed(self, encode: Callable[..., Any], prompt: str, texts: Sequence[str]) -> list[Vector]:
         import numpy
 
+        if self._processes is not None:
+            encode = self._processes.sharing(encode)
         rows = encode(
             [prompt + text for text in texts],
             prompt="",  # an empty string, for None would add a prompt of the model's own
@@ -113,6 +134,11 @@ class SentenceTransformersEmbedder:
             show_progress_bar=False,
             normalize_embeddings=self._model.normalize,
         )
+        if self._model.precision != "float32":
+            # Scaled again, for in half precision a length of 1 is no more than about that.
+            rows = rows.astype(numpy.float32)
+            if self._model.normalize:
+                rows /= numpy.linalg.norm(rows, axis=1, keepdims=True).clip(min=_TINY)
         finite = numpy.isfinite(rows).all(axis=1)
         if not finite.all():
             text = texts[int(finite.argmin())]
@@ -122,6 +148,21 @@ class SentenceTransformersEmbedder:
                 hint="Look at the text and, if every text fails, at the model's weights.",
             )
         return [Vector(row) for row in rows]
+
+
+def _check_devices(machine: Machine) -> None:
+    import torch
+
+    for device in machine.devices:
+        try:
+            torch.empty(0, device=device)
+        except Exception as error:  # AssertionError without CUDA, RuntimeError for a wrong name
+            raise ModelUnavailable(
+                f"The environment variable PGSEARCH_DEVICE names {device!r}, which torch cannot "
+                f"use: {str(error).splitlines()[0]}",
+                hint="Write 'cpu', 'cuda', 'cuda:1' or 'mps', or leave it out: a GPU is used if "
+                "there is one.",
+            ) from error
 
 
 def _folder(model: Model) -> Path | None:

@@ -111,6 +111,16 @@ class TestLoad:
         assert "dimensions=384" in caught.value.message
         assert caught.value.hint is not None
         assert "dimensions=48" in caught.value.hint
+        assert "truncate" not in caught.value.hint
+
+    def test_longer_vectors_than_declared_are_refused_unless_they_shall_be_cut(
+        self, tiny: Path
+    ) -> None:
+        with pytest.raises(ModelMismatch, match="48 dimensions") as caught:
+            load(Model(str(tiny), dimensions=8))
+        assert "truncate=True" in str(caught.value.hint)
+        with pytest.raises(ModelMismatch, match="48 dimensions"):
+            load(Model(str(tiny), dimensions=64, truncate=True))
 
     def test_a_missing_library_is_told_how_to_install(
         self, monkeypatch: pytest.MonkeyPatch
@@ -234,6 +244,26 @@ class TestLocalFolder:
         assert math.hypot(*free.to_list()) != pytest.approx(1, abs=1e-2)
         assert cosine(unit, free) == pytest.approx(1, abs=1e-5)
 
+    def test_vectors_are_cut_before_they_are_scaled(self, tiny: Path) -> None:
+        whole = load(Model(str(tiny), dimensions=TINY_DIMENSIONS))
+        cut = load(Model(str(tiny), dimensions=8, truncate=True))
+        assert cut.dimensions == 8
+        (long,), (short,) = whole.embed_documents(["a text"]), cut.embed_documents(["a text"])
+        assert math.hypot(*short.to_list()) == pytest.approx(1, abs=1e-5)
+        assert cosine(short, Vector(long.to_list()[:8])) == pytest.approx(1, abs=1e-5)
+        assert cut.embed_queries(["a text"]) == [short]
+
+    @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+    def test_half_precision_gives_nearly_the_same_vectors_of_length_one(
+        self, tiny: Path, precision: str
+    ) -> None:
+        model = Model(str(tiny), dimensions=TINY_DIMENSIONS)
+        whole, half = load(model), load(replace(model, precision=precision))
+        (a,), (b,) = whole.embed_documents(["a text"]), half.embed_documents(["a text"])
+        assert a != b
+        assert cosine(a, b) > 0.999
+        assert math.hypot(*b.to_list()) == pytest.approx(1, abs=1e-6)
+
     def test_a_vector_that_is_not_finite_names_its_text(self, tiny: Path) -> None:
         import torch
         from sentence_transformers import SentenceTransformer
@@ -259,6 +289,62 @@ class TestLocalFolder:
         assert str(tmp_path) in caught.value.message
         assert caught.value.hint is not None
         assert "save_pretrained" in caught.value.hint
+
+
+class TestMachine:
+    def test_the_environment_names_the_device(
+        self, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PGSEARCH_DEVICE", "cpu")
+        embedder = provider.load(Model(str(tiny), dimensions=TINY_DIMENSIONS))
+        assert embedder._transformer.device.type == "cpu"
+
+    @pytest.mark.parametrize("device", ["abacus", "cuda:77", "cpu,cuda:78"])
+    def test_a_device_that_is_not_there_is_named(
+        self, tiny: Path, monkeypatch: pytest.MonkeyPatch, device: str
+    ) -> None:
+        monkeypatch.setenv("PGSEARCH_DEVICE", device)
+        named = device.split(",")[-1]
+        with pytest.raises(ModelUnavailable, match=f"PGSEARCH_DEVICE names '{named}'"):
+            provider.load(Model(str(tiny), dimensions=TINY_DIMENSIONS))
+
+    def test_several_processes_give_the_same_vectors_in_order(
+        self, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = Model(str(tiny), dimensions=TINY_DIMENSIONS, document_prompt="keep: ")
+        texts = [f"note {n} " * (n % 5 + 1) for n in range(20)]
+        alone = load(model).embed_documents(texts)
+        monkeypatch.setenv("PGSEARCH_PROCESSES", "2")
+        shared = provider.load(model)
+        try:
+            assert len(shared._processes._pool["processes"]) == 2  # type: ignore[union-attr]
+            for _ in range(2):
+                with ThreadPoolExecutor(3) as threads:
+                    parts = threads.map(shared.embed_documents, [texts, texts[:1], texts[5:]])
+                    for wanted, found in zip([alone, alone[:1], alone[5:]], parts, strict=True):
+                        assert all(
+                            cosine(a, b) > 0.99999 for a, b in zip(wanted, found, strict=True)
+                        )
+            # One that ends, for want of memory say, is no fault of the texts.
+            pool = shared._processes._pool  # type: ignore[union-attr]
+            pool["processes"][0].kill()
+            pool["processes"][1].kill()
+            with pytest.raises(ModelUnavailable, match="has ended"):
+                shared.embed_documents(texts)
+            # Others are started when they are needed.
+            assert shared._processes._pool is None  # type: ignore[union-attr]
+        finally:
+            shared._processes._finish()  # type: ignore[union-attr]
+
+    def test_processes_end_with_the_program_and_in_silence(self, tiny: Path) -> None:
+        run = run_python(
+            "from pgsearch import Model\n"
+            "from pgsearch.models import load\n"
+            f"model = Model({str(tiny)!r}, dimensions={TINY_DIMENSIONS})\n"
+            "print(len(load(model).embed_documents(['one', 'two', 'three'])))",
+            PGSEARCH_PROCESSES="2",
+        )
+        assert (run.returncode, run.stdout, run.stderr) == (0, "3\n", "")
 
 
 class TestPackaged:
@@ -301,7 +387,7 @@ def run_python(script: str, **environment: str) -> subprocess.CompletedProcess[s
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         env={**os.environ, **environment},
     )
 
