@@ -8,11 +8,11 @@ from typing import Final, Protocol
 
 from pgsearch.errors import ModelUnavailable
 
-#: What an estimate counts one by one: words, numbers, and every other sign.
-_PIECE: Final = re.compile(r"[A-Za-z]+|[0-9]+|[^\sA-Za-z0-9]")
+#: What an estimate counts one by one: words, numbers, ends of lines, and every other sign.
+_PIECE: Final = re.compile(r"[A-Za-z]+|[0-9]+|\n+|[^\sA-Za-z0-9]")
 
 #: Characters of a longer word, and of a number, that are taken for a token.
-_WORD_CHARS: Final = 5
+_WORD_CHARS: Final = 4
 _NUMBER_CHARS: Final = 2
 
 
@@ -29,7 +29,10 @@ class Tokens(Protocol):
 
 
 class Estimate:
-    """Guesses, rather too high than too low: for English about a quarter above the truth.
+    """Guesses, rather too high than too low.
+
+    Against the tokenizer of all-MiniLM-L6-v2: a third too high for English abstracts, a sixth for
+    program code. Of other scripts, where models differ most, two bytes or so are taken for one.
 
     A number too high makes passages a little shorter than they might be; one too low makes the
     endpoint refuse them, or cut them in silence.

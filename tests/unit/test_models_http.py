@@ -283,7 +283,7 @@ class TestTokens:
         code = Path(provider.__file__)
         for file in (prose, code):
             text = file.read_text()
-            assert 1 <= Estimate().count(text) / minilm.count_tokens(text) < 1.5
+            assert 1.05 <= Estimate().count(text) / minilm.count_tokens(text) < 1.5
 
 
 class TestLoading:
