@@ -10,7 +10,9 @@ from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import conninfo
+from psycopg.sql import SQL
 
+from pgsearch import resources
 from pgsearch.errors import ConnectionFailed, DatabaseError, ExtensionMissing
 
 #: A psycopg connection that returns rows as plain tuples.
@@ -184,6 +186,26 @@ def check_extension(connection: Connection) -> None:
             f"{connection.info.user!r} in the database {database!r}.",
             hint=f"Add {schema} to search_path, or run: ALTER EXTENSION vector SET SCHEMA public;",
         )
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """Open a transaction with the settings that workers need.
+
+    They are set for the transaction only, for a session may be a pooler's: everybody's in turn.
+    """
+    with connection.transaction():
+        connection.execute(SQL(resources.sql("sync/session.sql")))
+        yield
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Return whether a pooler stands between, so that a session may be somebody else's next.
+
+    A pooler has numbers of its own for the sessions that it gives out.
+    """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row != (connection.info.backend_pid,)
 
 
 @contextmanager

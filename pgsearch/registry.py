@@ -23,7 +23,8 @@ LIVE_STATES = ("filling", "indexing", "ready", "active")
 class RegisteredEmbedding:
     """One embedding as the registry has it.
 
-    While it is filling, documents with a generation of `adopt_generation` at most may take their
+    It is `filled` when all keys whose chunks lacked it have been put into the queue. While it is
+    filling, documents with a generation of `adopt_generation` at most may take their
     vectors from the source table's column `adopt_column`.
     """
 
@@ -38,6 +39,7 @@ class RegisteredEmbedding:
     fingerprint: list[list[float]] | None
     adopt_column: str | None = None
     adopt_generation: int | None = None
+    filled: bool = True
 
     @property
     def is_live(self) -> bool:
@@ -178,6 +180,7 @@ def _embedding(row: dict[str, Any]) -> RegisteredEmbedding:
         fingerprint=row["fingerprint"],
         adopt_column=row["adopt_column"],
         adopt_generation=row["adopt_generation"],
+        filled=row["filled"],
     )
 
 

@@ -46,7 +46,7 @@ def command(url: str | None, indexes: tuple[str, ...], batch: int) -> None:
 def show(display: bars.Progress) -> Callable[[Progress], None]:
     """Return what shows a worker's progress, with a bar for each search index and step."""
     tasks: dict[tuple[str, str, str | None], bars.TaskID] = {}
-    words = {"embed": "embedding", "fill": "filling"}
+    words = {"embed": "embedding", "documents": "reading for keywords"}
 
     def update(progress: Progress) -> None:
         if progress.step == "index":
@@ -57,7 +57,7 @@ def show(display: bars.Progress) -> Callable[[Progress], None]:
             subject = progress.embedding or progress.search_index
             tasks[key] = display.add_task(f"{subject}: {words[progress.step]}", total=None)
         display.advance(tasks[key], progress.done)
-        if progress.step == "embed":
+        if progress.waiting is not None:
             done = next(task.completed for task in display.tasks if task.id == tasks[key])
             display.update(tasks[key], total=done + progress.waiting)
 

@@ -45,6 +45,8 @@ def command(url: str | None, indexes: tuple[str, ...], poll: float, batch: int) 
 def _log(progress: Progress) -> None:
     if progress.step == "index":
         logging.info("%s: building the HNSW index of %s", progress.search_index, progress.embedding)
+    elif progress.step == "documents":
+        logging.info("%s: %s rows read for keywords", progress.search_index, progress.done)
     else:
         logging.info(
             "%s: %s done, %s waiting", progress.search_index, progress.done, progress.waiting

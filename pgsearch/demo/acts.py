@@ -169,8 +169,9 @@ def _drain_with_bar(demo: Demo, waiting: int) -> tuple[Report, float | None]:
                 display.console.print("Building the HNSW index")
                 return
             display.advance(bar, progress.done)
-            done = display.tasks[0].completed
-            display.update(bar, total=done + progress.waiting)
+            if progress.waiting is not None:
+                done = display.tasks[0].completed
+                display.update(bar, total=done + progress.waiting)
 
         demo.on_progress = show
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgsearch.lifecycle.advance import advance
+from pgsearch.lifecycle.build import Builder
 from pgsearch.lifecycle.statistics import refresh_statistics
 
-__all__ = ["advance", "refresh_statistics"]
+__all__ = ["Builder", "advance", "refresh_statistics"]

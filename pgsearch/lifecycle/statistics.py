@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgsearch import resources
-from pgsearch.database import Connection
+from pgsearch.database import Connection, transaction
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 
 #: Statistics are taken anew after changes to this share of the documents, and this many more.
@@ -39,7 +39,8 @@ def refresh_statistics(connection: Connection, index: RegisteredIndex) -> bool:
     if changes is not None and changes <= CHANGED_SHARE * documents + CHANGED_AT_LEAST:
         return False
     function = Identifier(definition.schema, definition.names.refresh)
-    connection.execute(SQL("SELECT {}()").format(function))
+    with transaction(connection):
+        connection.execute(SQL("SELECT {}()").format(function))
     for embedding in index.live:
         if embedding.state in ("ready", "active"):
             measure_similarity(connection, index, embedding)
@@ -52,20 +53,22 @@ def measure_similarity(
     """Measure and note the standard deviation of the similarity of random chunks."""
     definition = index.definition
     chunk = Identifier(definition.schema, definition.names.chunk)
-    count = connection.execute(SQL("SELECT count(*) FROM {}").format(chunk)).fetchone()
-    assert count is not None
-    percent = min(100.0, 100.0 * 1.5 * _SAMPLE / max(count[0], 1))
-    row = connection.execute(
-        SQL(resources.sql("lifecycle/similarity_stddev.sql")).format(
-            chunk=chunk, column=Identifier(embedding.column)
-        ),
-        {"percent": percent},
-    ).fetchone()
+    with transaction(connection):
+        count = connection.execute(SQL("SELECT count(*) FROM {}").format(chunk)).fetchone()
+        assert count is not None
+        percent = min(100.0, 100.0 * 1.5 * _SAMPLE / max(count[0], 1))
+        row = connection.execute(
+            SQL(resources.sql("lifecycle/similarity_stddev.sql")).format(
+                chunk=chunk, column=Identifier(embedding.column)
+            ),
+            {"percent": percent},
+        ).fetchone()
     # Equal texts throughout would give 0, by which nothing can be divided.
     measured = row and row[0]
     stddev = float(measured) if measured and measured > 0.001 else DEFAULT_STDDEV
-    connection.execute(
-        "UPDATE pgsearch.embedding SET similarity_stddev = %s WHERE id = %s",
-        [stddev, embedding.id],
-    )
+    with transaction(connection):
+        connection.execute(
+            "UPDATE pgsearch.embedding SET similarity_stddev = %s WHERE id = %s",
+            [stddev, embedding.id],
+        )
     return stddev

@@ -128,6 +128,7 @@ def _holes(schema: str, index: str, embedding: str) -> dict[str, Composable]:
     chunk = Identifier(schema, names.chunk)
     return {
         "chunk": chunk,
+        "document": Identifier(schema, names.document),
         "chunk_name": Literal(chunk.as_string(None)),
         "column": Identifier(names.embedding_column(embedding)),
         "column_literal": Literal(names.embedding_column(embedding)),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
-from pgsearch.sync.worker import Progress, Report, Worker
+from pgsearch.sync.report import Progress, Report
+from pgsearch.sync.worker import Worker
 
 __all__ = ["Progress", "Report", "Worker"]

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import mul
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 from pgvector import Vector
 from psycopg import errors
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Composed
 from psycopg.types.json import Jsonb
 
 from pgsearch import resources
-from pgsearch.database import Connection
+from pgsearch.database import Connection, transaction
 from pgsearch.errors import ObjectMissing
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 from pgsearch.sync.embed import LoadedEmbedding, embed, is_direction
@@ -107,7 +107,7 @@ class Adoption:
     def _read(self, connection: Connection, keys: Mapping[bytes, Key]) -> dict[bytes, Vector]:
         hashes = list(keys)
         parameters = key_arrays(keys.values()) | self._limits
-        rows = connection.execute(self._statement, parameters, binary=True)
+        rows = _ask(connection, self._statement, parameters)
         return {
             hashes[place - 1]: self._scaled(vector)
             for place, vector in rows
@@ -180,17 +180,18 @@ class Adoption:
 
     def _sample(self, connection: Connection) -> Iterator[tuple[str, Vector]]:
         """Yield contents and vectors of random documents with one chunk that have not changed."""
-        for texts, vector in connection.execute(self._sample_statement, self._limits, binary=True):
+        for texts, vector in _ask(connection, self._sample_statement, self._limits):
             contents = self._cut(texts)
             if len(contents) == 1 and is_direction(vector):
                 yield contents[0], vector
 
     def _accept(self, connection: Connection, figures: Mapping[str, object]) -> None:
-        row = connection.execute(
-            resources.sql("sync/adoption_accepted.sql"),
+        rows = _ask(
+            connection,
+            SQL(resources.sql("sync/adoption_accepted.sql")),
             {"id": self._embedding.id, "detail": Jsonb(figures)},
-        ).fetchone()
-        self._event = row[0] if row else None
+        )
+        self._event = rows[0][0] if rows else None
         log.info(
             "%s: embedding %s adopts vectors from column %s: %s",
             *(self._index.name, self._embedding.name, self._embedding.adopt_column),
@@ -199,8 +200,9 @@ class Adoption:
 
     def _refuse(self, connection: Connection, figures: Mapping[str, object]) -> None:
         self._is_refused = True
-        connection.execute(
-            resources.sql("sync/adoption_refused.sql"),
+        _ask(
+            connection,
+            SQL(resources.sql("sync/adoption_refused.sql")),
             {"id": self._embedding.id, "detail": Jsonb(figures)},
         )
         log.warning(
@@ -211,10 +213,20 @@ class Adoption:
         )
 
     def _count(self, connection: Connection, vectors: int) -> None:
-        connection.execute(
+        _ask(
+            connection,
             SQL(resources.sql("sync/adoption_count.sql")),
             {"event": self._event, "vectors": vectors},
         )
+
+
+def _ask(
+    connection: Connection, statement: SQL | Composed, parameters: Mapping[str, object]
+) -> list[tuple[Any, ...]]:
+    """Execute a statement in a transaction of its own, and return its rows if it has any."""
+    with transaction(connection):
+        cursor = connection.execute(statement, parameters, binary=True)
+        return cursor.fetchall() if cursor.description else []
 
 
 def _cosine(one: Vector, other: Vector) -> float:

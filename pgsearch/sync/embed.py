@@ -1,7 +1,7 @@
 """From claimed texts to what shall be written: chunking, reuse, and the model.
 
-Nothing here holds a transaction open: the reuse of vectors is a query of its own, and the model
-computes between two transactions.
+`prepare` asks the database for what is there already, `compute` asks the models for the rest, and
+`planned` says what is to be written. Nothing here holds a transaction open.
 """
 
 from __future__ import annotations
@@ -10,25 +10,33 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pgvector import Vector
 
 from pgsearch.database import Connection
 from pgsearch.definition import IndexDefinition
-from pgsearch.errors import EmbeddingFailed, ModelMismatch
+from pgsearch.errors import EmbeddingFailed, ModelMismatch, ModelUnavailable, Throttled
 from pgsearch.models.protocol import Embedder
 from pgsearch.registry import RegisteredEmbedding
 from pgsearch.sync.chunking import content_hash, split
-from pgsearch.sync.queue import Claimed, Key, NewChunk, Write
+from pgsearch.sync.queue import Claimed, Key
 from pgsearch.sync.statements import Statements
+from pgsearch.sync.write import NewChunk, Write
 
 if TYPE_CHECKING:
     from pgsearch.sync.adopt import Adoption
 
 #: Some errors quote the whole text that caused them.
 _MAX_ERROR_CHARS: Final = 2000
+
+#: A model is given no more texts at once, so that a worker can be stopped between two calls.
+TEXTS_PER_CALL: Final = 512
+
+
+class Interrupted(Exception):
+    """The worker was stopped before the models were done."""
+
 
 #: A vector for each content hash, or the error that its content caused.
 Outcomes: TypeAlias = dict[bytes, Vector | Exception]
@@ -59,27 +67,43 @@ class LoadedEmbedding:
         return self.registered.column
 
 
-class Vectors(NamedTuple):
-    """Vectors or errors of contents: how many a model made, and how many were there already.
+@dataclass
+class Found:
+    """What one embedding needs for a batch, and what is known of it.
 
-    Reused are those of equal chunks, adopted those of the source table.
+    Args:
+        wanted: Contents whose vectors the database does not have in place, by hash.
+        outcomes: Their vectors or errors, as far as they are known.
+        reused: How many vectors equal chunks had already.
+        adopted: How many the source table had already.
+        embedded: How many a model made.
     """
 
-    outcomes: Outcomes
-    embedded: int = 0
+    wanted: dict[bytes, str]
+    outcomes: Outcomes = field(default_factory=dict)
     reused: int = 0
     adopted: int = 0
+    embedded: int = 0
+
+    @property
+    def lacking(self) -> dict[bytes, str]:
+        """The contents that go to a model."""
+        return {h: text for h, text in self.wanted.items() if h not in self.outcomes}
 
 
 @dataclass
 class Prepared:
-    """What became of a claim: writes to carry out, and documents that failed with the reason."""
+    """Documents cut into chunks, with what is known of their vectors.
 
-    writes: list[Write] = field(default_factory=list)
-    failures: dict[Claimed, str] = field(default_factory=dict)
-    embedded: int = 0
-    reused: int = 0
-    adopted: int = 0
+    Args:
+        contents: Each document's chunks, as contents with their hashes.
+        failures: Documents that could not be cut, with the reason.
+        found: What each embedding needs.
+    """
+
+    contents: dict[Claimed, list[tuple[str, bytes]]]
+    failures: dict[Claimed, str]
+    found: list[Found]
 
 
 def prepare(
@@ -88,51 +112,100 @@ def prepare(
     embeddings: Sequence[LoadedEmbedding],
     documents: Iterable[Claimed],
 ) -> Prepared:
-    """Chunk documents and find or make the vectors that they lack.
+    """Chunk documents and find the vectors that are there already.
 
     Chunks are cut in tokens of the first embedding's model. Only chunks whose content changed go
     to a model, and content that has a vector anywhere in the search index is not embedded again,
     nor is what the source table has the vector of.
+
+    Args:
+        connection: A connection that is in no transaction.
+        statements: SQL of the search index.
+        embeddings: The embeddings.
+        documents: What was claimed.
     """
-    prepared = Prepared()
-    contents: dict[Claimed, list[tuple[str, bytes]]] = {}
+    prepared = Prepared({}, {}, [])
     for document in documents:
         try:
-            contents[document] = _contents(statements.definition, document, embeddings[0].embedder)
+            prepared.contents[document] = _contents(statements.definition, document, embeddings)
         except Exception as error:
             prepared.failures[document] = describe(error)
     singles = {
-        wanted[0][1]: document.key for document, wanted in contents.items() if len(wanted) == 1
+        wanted[0][1]: document.key
+        for document, wanted in prepared.contents.items()
+        if len(wanted) == 1
     }
-    found = [
-        vectors(connection, statements, embedding, _lacking(contents, number), singles)
+    prepared.found = [
+        _find(connection, statements, embedding, _lacking(prepared.contents, number), singles)
         for number, embedding in enumerate(embeddings)
     ]
-    prepared.embedded = sum(each.embedded for each in found)
-    prepared.reused = sum(each.reused for each in found)
-    prepared.adopted = sum(each.adopted for each in found)
-    outcomes = [each.outcomes for each in found]
-    for document, wanted in contents.items():
-        errors = [
+    return prepared
+
+
+def compute(
+    prepared: Prepared,
+    embeddings: Sequence[LoadedEmbedding],
+    *,
+    earlier: Prepared | None = None,
+    go_on: Callable[[], bool] = lambda: True,
+) -> None:
+    """Let models make the vectors that are lacking; nothing here touches the database.
+
+    Args:
+        prepared: What `prepare` made; the vectors are added to it.
+        embeddings: The embeddings, as they were given to it.
+        earlier: The batch before, whose vectors may not have been written when this one was
+            prepared: what both contain is embedded once.
+        go_on: Asked between calls of a model.
+
+    Raises:
+        Interrupted: It was not to go on.
+        Throttled: A provider asks to wait.
+        ModelUnavailable: A provider refuses every text.
+        ModelMismatch: A model returned vectors of another length, or not one per text.
+    """
+    for number, embedding in enumerate(embeddings):
+        found = prepared.found[number]
+        if earlier is not None and number < len(earlier.found):
+            known = earlier.found[number].outcomes
+            shared = {h: known[h] for h in found.lacking.keys() & known.keys()}
+            found.outcomes |= {h: v for h, v in shared.items() if not isinstance(v, Exception)}
+        lacking = list(found.lacking.items())
+        for start in range(0, len(lacking), TEXTS_PER_CALL):
+            if not go_on():
+                raise Interrupted
+            hashes, texts = zip(*lacking[start : start + TEXTS_PER_CALL], strict=True)
+            made = embed(embedding, texts)
+            found.outcomes |= dict(zip(hashes, made, strict=True))
+            found.embedded += sum(not isinstance(outcome, Exception) for outcome in made)
+
+
+def planned(prepared: Prepared) -> tuple[list[Write], dict[Claimed, str]]:
+    """Return what shall be written of a batch, and the documents that failed, with the reason."""
+    writes, failures = [], dict(prepared.failures)
+    outcomes = [found.outcomes for found in prepared.found]
+    for document, wanted in prepared.contents.items():
+        errors = (
             outcome
             for _, hash_ in wanted
             for known in outcomes
             if isinstance(outcome := known.get(hash_), Exception)
-        ]
-        if errors:
-            prepared.failures[document] = describe(errors[0])
+        )
+        error = next(errors, None)
+        if error is None:
+            writes.append(_plan(document, wanted, outcomes))
         else:
-            prepared.writes.append(_plan(document, wanted, outcomes))
-    return prepared
+            failures[document] = describe(error)
+    return writes, failures
 
 
 def _contents(
-    definition: IndexDefinition, document: Claimed, embedder: Embedder
+    definition: IndexDefinition, document: Claimed, embeddings: Sequence[LoadedEmbedding]
 ) -> list[tuple[str, bytes]]:
-    """Return a document's chunks as contents with their hashes."""
-    if document.is_gone or document.texts is None:
+    """Return a document's chunks as contents with their hashes; none without an embedding."""
+    if document.is_gone or document.texts is None or not embeddings:
         return []
-    contents = cut(definition, document.texts, embedder)
+    contents = cut(definition, document.texts, embeddings[0].embedder)
     return [(content, content_hash(content)) for content in contents]
 
 
@@ -163,44 +236,31 @@ def _lacking(
     return lacking
 
 
-def vectors(
+def _find(
     connection: Connection,
     statements: Statements,
     embedding: LoadedEmbedding,
-    contents: Mapping[bytes, str],
-    singles: Mapping[bytes, Key] = MappingProxyType({}),
-) -> Vectors:
-    """Find or make the vectors of contents, given by hash.
+    wanted: dict[bytes, str],
+    singles: Mapping[bytes, Key],
+) -> Found:
+    """Look for the vectors of contents: in equal chunks, and in the source table.
 
-    Content that has a vector of this embedding anywhere in the search index is not embedded again,
-    nor is what is adopted.
-
-    Args:
-        connection: A connection that is in no transaction.
-        statements: SQL of the search index.
-        embedding: The embedding.
-        contents: What its vectors are wanted of.
-        singles: For contents that are a document's only chunk, the key of such a document.
+    `singles` has, for contents that are a document's only chunk, the key of such a document.
     """
-    if not contents:
-        return Vectors({})
+    found = Found(wanted)
+    if not wanted:
+        return found
     rows = connection.execute(
-        statements.reuse(embedding.column), {"hashes": list(contents)}, binary=True
+        statements.reuse(embedding.column), {"hashes": list(wanted)}, binary=True
     )
-    found: Outcomes = dict(rows.fetchall())
-    adopted: dict[bytes, Vector] = {}
+    found.outcomes.update(rows.fetchall())
+    found.reused = len(found.outcomes)
     if embedding.adoption is not None:
-        wanted = {h: text for h, text in contents.items() if h in singles and h not in found}
-        adopted = embedding.adoption.take(connection, embedding, wanted, singles)
-    known = found | adopted
-    fresh = {hash_: text for hash_, text in contents.items() if hash_ not in known}
-    made = embed(embedding, list(fresh.values()))
-    return Vectors(
-        outcomes=known | dict(zip(fresh, made, strict=True)),
-        embedded=sum(not isinstance(outcome, Exception) for outcome in made),
-        reused=len(found),
-        adopted=len(adopted),
-    )
+        contents = {h: text for h, text in found.lacking.items() if h in singles}
+        adopted = embedding.adoption.take(connection, embedding, contents, singles)
+        found.outcomes.update(adopted)
+        found.adopted = len(adopted)
+    return found
 
 
 def embed(embedding: LoadedEmbedding, texts: Sequence[str]) -> list[Vector | Exception]:
@@ -209,14 +269,16 @@ def embed(embedding: LoadedEmbedding, texts: Sequence[str]) -> list[Vector | Exc
     A failing batch is halved until the text that fails stands alone.
 
     Raises:
+        Throttled: The provider asks to wait.
+        ModelUnavailable: The provider refuses every text.
         ModelMismatch: The model returned vectors of another length, or not one per text.
     """
     if not texts:
         return []
     try:
         vectors = embedding.embedder.embed_documents(texts)
-    except ModelMismatch:
-        raise
+    except (ModelMismatch, ModelUnavailable, Throttled):
+        raise  # whatever the texts are
     except Exception as error:
         if len(texts) == 1:
             return [error]
@@ -239,7 +301,8 @@ def _usable(vector: Vector, text: str) -> Vector | Exception:
 def is_direction(vector: Vector) -> bool:
     """Return whether all values of a vector are finite, and not all are zero."""
     values = vector.to_list()
-    return all(map(math.isfinite, values)) and any(values)
+    # A sum is finite only if all of it is, and is had at a third of the time.
+    return math.isfinite(sum(values)) and any(values)
 
 
 def _check(

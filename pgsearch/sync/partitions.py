@@ -8,7 +8,7 @@ import time
 from psycopg import errors
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgsearch.database import Connection
+from pgsearch.database import Connection, transaction
 from pgsearch.registry import RegisteredIndex
 from pgsearch.sync.statements import Statements
 
@@ -54,7 +54,7 @@ class PartitionWatch:
 def _watch(connection: Connection, index: RegisteredIndex) -> bool:
     definition = index.definition
     function = Identifier(definition.schema, definition.names.watch)
-    with connection.transaction():
+    with transaction(connection):
         connection.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(_LOCK_TIMEOUT_MS)))
         connection.execute(Statements(definition).hold_tables)
         return connection.execute(SQL("SELECT {}()").format(function)).fetchone() == (True,)

@@ -1,6 +1,6 @@
-"""Claim and write: the two short transactions around the model.
+"""Claim and write: the short transactions around the model.
 
-A claim leases queue rows and reads text and generation together, then commits. A write takes an
+A claim leases queue rows, then reads text and generation together, and commits. A write takes an
 advisory lock per key, which only workers take, and writes a document's chunks only if the document
 still has the generation that was read. If it has moved on, nothing is written: a newer queue row
 is waiting. If it has not, but another worker has just written chunks of an older generation, the
@@ -11,20 +11,34 @@ hold up the application.
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from pgvector import Vector
-from psycopg.sql import SQL
+from psycopg import errors
+from psycopg.sql import SQL, Literal
 
-from pgsearch.database import Connection
-from pgsearch.definition import IndexDefinition
+from pgsearch.database import Connection, transaction
 from pgsearch.sync.statements import Statements
 
 #: A key as PostgreSQL writes it, one text per column; see `Statements`.
 Key: TypeAlias = tuple[str, ...]
+
+#: Queue rows from here on are of a backfill; those below are changes that somebody waits for.
+FIRST_BACKFILL: Final = 2**62
+
+#: A queue row is parked after so many workers ended while they had it.
+MAX_LOST: Final = 8
+
+#: A claim reads no more text than this, but for a single document that is longer; characters.
+_TEXT_BUDGET: Final = 8_000_000
+
+#: How long the rewriting of documents waits for the application's locks; milliseconds.
+_LOCK_TIMEOUT_MS: Final = 100
+
+#: After which time it is tried again; seconds.
+_REWRITE_AGAIN_S: Final = 0.2
 
 
 class IndexChanged(Exception):
@@ -59,34 +73,48 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Claim:
-    """What one claim leased; `truncations` are queue rows that ask to clear the whole index."""
+    """What one claim leased and read.
 
-    documents: tuple[Claimed, ...]
+    Args:
+        lease: The number by which its queue rows are known to be its own.
+        documents: What was read.
+        truncations: Queue rows that ask to clear the whole index.
+        parked: How many queue rows were parked, for worker after worker ended over them.
+    """
+
+    lease: int
+    documents: tuple[Claimed, ...] = ()
     truncations: tuple[int, ...] = ()
+    parked: int = 0
 
     @property
     def queue_ids(self) -> list[int]:
         """All leased queue rows."""
         return [i for d in self.documents for i in d.queue_ids] + list(self.truncations)
 
-
-class NewChunk(NamedTuple):
-    """A chunk to write; a vector that is None stays as it is."""
-
-    ordinal: int
-    content: str
-    content_hash: bytes
-    vectors: tuple[Vector | None, ...]
+    @property
+    def backfilled(self) -> int:
+        """How many of them are of a backfill."""
+        return sum(number >= FIRST_BACKFILL for number in self.queue_ids)
 
 
-@dataclass(frozen=True)
-class Write:
-    """What one document's chunks shall be: some written, some kept, the rest cut off."""
+@dataclass
+class _Leased:
+    """Queue rows that were leased, by key."""
 
-    claimed: Claimed
-    put: tuple[NewChunk, ...] = ()
-    keep: tuple[int, ...] = ()
-    length: int = 0
+    number: int
+    asked: dict[Key, list[int]] = field(default_factory=dict)
+    rewrite: set[Key] = field(default_factory=set)
+    truncations: list[int] = field(default_factory=list)
+    parked: int = 0
+
+    @property
+    def queue_ids(self) -> list[int]:
+        return [i for ids in self.asked.values() for i in ids] + self.truncations
+
+    def leave(self, keys: Iterable[Key]) -> list[int]:
+        """Forget some keys; return their queue rows."""
+        return [i for key in keys for i in self.asked.pop(key)]
 
 
 def claim(
@@ -96,8 +124,9 @@ def claim(
     *,
     rows: int,
     lease_s: float,
+    fresh: bool = False,
 ) -> Claim | None:
-    """Lease the oldest due queue rows and read what they ask for; None if nothing is due.
+    """Lease due queue rows and read what they ask for; None if nothing is due.
 
     Args:
         connection: A connection that is in no transaction.
@@ -105,26 +134,68 @@ def claim(
         embeddings: The embedding columns that are kept up to date.
         rows: How many queue rows at most.
         lease_s: Seconds after which the rows are anybody's again.
+        fresh: Whether rows of a backfill are left alone.
 
     Raises:
         IndexChanged: The definition is not the one that is known any more.
     """
-    with connection.transaction():
-        connection.execute(statements.hold_tables)
-        # What is read is held now, so that it is read by this definition or not at all.
-        if connection.execute(
-            statements.is_current, {"version": statements.version}
-        ).fetchone() != (True,):
-            raise IndexChanged
-        leased = connection.execute(statements.claim, {"rows": rows, "lease_s": lease_s}).fetchall()
-        if not leased:
-            return None
-        asked: dict[Key, list[int]] = {}
-        for queue_id, *key in sorted(leased):
-            asked.setdefault(tuple(key), []).append(queue_id)
-        truncations = [asked.pop(key) for key in list(asked) if None in key]
-        documents = _read(connection, statements, embeddings, asked) if asked else ()
-    return Claim(documents, tuple(i for ids in truncations for i in ids))
+    leased = _lease(connection, statements, rows=rows, lease_s=lease_s, fresh=fresh)
+    if not leased.queue_ids and not leased.parked:
+        return None
+    documents: tuple[Claimed, ...] = ()
+    try:
+        if leased.rewrite:
+            _rewrite(connection, statements, leased)
+        if leased.asked:
+            documents = _read(connection, statements, embeddings, leased.asked)
+            unread = leased.asked.keys() - {document.key for document in documents}
+            release(connection, statements, leased.number, leased.leave(unread))
+    except BaseException:
+        if not connection.closed:
+            release(connection, statements, leased.number, leased.queue_ids)
+        raise
+    return Claim(leased.number, documents, tuple(leased.truncations), leased.parked)
+
+
+def _lease(
+    connection: Connection, statements: Statements, *, rows: int, lease_s: float, fresh: bool
+) -> _Leased:
+    leased = _Leased(secrets.randbits(62))
+    with transaction(connection):
+        found = connection.execute(
+            statements.claim,
+            {
+                "rows": rows,
+                "below": FIRST_BACKFILL if fresh else 2**63 - 1,
+                "lease": leased.number,
+                "lease_s": lease_s,
+                "max_lost": MAX_LOST,
+            },
+        ).fetchall()
+    for queue_id, rewrite, is_parked, *texts in sorted(found):
+        key = tuple(texts)
+        if is_parked:
+            leased.parked += 1
+        elif None in key:
+            leased.truncations.append(queue_id)
+        else:
+            leased.asked.setdefault(key, []).append(queue_id)
+            if rewrite:
+                leased.rewrite.add(key)
+    return leased
+
+
+def _rewrite(connection: Connection, statements: Statements, leased: _Leased) -> None:
+    """Write documents that could not be written by a trigger, or give their keys back."""
+    try:
+        with transaction(connection):
+            connection.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(_LOCK_TIMEOUT_MS)))
+            connection.execute(statements.hold_tables)
+            connection.execute(statements.rewrite, key_arrays(leased.rewrite))
+    except (errors.LockNotAvailable, errors.DeadlockDetected):
+        # The application is at these rows.
+        ids = leased.leave(leased.rewrite)
+        release(connection, statements, leased.number, ids, delay_s=_REWRITE_AGAIN_S)
 
 
 def _read(
@@ -133,9 +204,17 @@ def _read(
     embeddings: tuple[str, ...],
     asked: Mapping[Key, Sequence[int]],
 ) -> tuple[Claimed, ...]:
+    """Read keys' texts and generations, as many as the budget allows."""
     keys = list(asked)
-    rows = connection.execute(statements.read, key_arrays(keys), binary=True).fetchall()
-    stored = _stored_chunks(connection, statements, embeddings, keys)
+    with transaction(connection):
+        connection.execute(statements.hold_tables)
+        # What is read is held now, so that it is read by this definition or not at all.
+        if connection.execute(
+            statements.is_current, {"version": statements.version}
+        ).fetchone() != (True,):
+            raise IndexChanged
+        rows = _within_budget(connection, statements, keys)
+        stored = stored_chunks(connection, statements, embeddings, [keys[r[0] - 1] for r in rows])
     return tuple(
         Claimed(
             key=(key := keys[place - 1]),
@@ -148,12 +227,29 @@ def _read(
     )
 
 
-def _stored_chunks(
+def _within_budget(
+    connection: Connection, statements: Statements, keys: Sequence[Key]
+) -> list[tuple[Any, ...]]:
+    """Read keys one after the other until the budget of text is spent: one may be very long."""
+    rows: list[tuple[Any, ...]] = []
+    left, longest = _TEXT_BUDGET, _TEXT_BUDGET // 4
+    with connection.cursor("pgsearch_read") as cursor:
+        cursor.execute(statements.read, key_arrays(keys), binary=True)
+        while left > 0 and (found := cursor.fetchmany(max(1, min(left // longest, 256)))):
+            lengths = [sum(map(len, filter(None, texts or ()))) for _, _, texts in found]
+            rows += found
+            left -= sum(lengths)
+            longest = max(longest if len(rows) > len(found) else 1, *lengths)
+    return rows
+
+
+def stored_chunks(
     connection: Connection,
     statements: Statements,
     embeddings: tuple[str, ...],
     keys: Sequence[Key],
 ) -> dict[Key, dict[int, StoredChunk]]:
+    """Return the chunks that keys have already, by ordinal."""
     stored: dict[Key, dict[int, StoredChunk]] = {}
     rows = connection.execute(statements.chunks(embeddings), key_arrays(keys))
     for place, ordinal, content_hash, missing in rows:
@@ -162,122 +258,10 @@ def _stored_chunks(
     return stored
 
 
-def write(
-    connection: Connection,
-    statements: Statements,
-    embeddings: tuple[str, ...],
-    writes: Sequence[Write],
-    *,
-    truncations: Sequence[int] = (),
-) -> list[Write]:
-    """Write documents' chunks and delete their queue rows, in one transaction.
-
-    Returns:
-        The writes that were carried out; the others' documents or chunks have moved on.
-    """
-    keys = [item.claimed.key for item in writes]
-    with connection.transaction():
-        lock(connection, statements, keys, whole_index=bool(truncations))
-        if truncations:
-            connection.execute(statements.clear)
-        current = _generations(connection, statements, keys)
-        timely = [w for w in writes if current.get(w.claimed.key) == w.claimed.generation]
-        stored = _stored_chunks(connection, statements, embeddings, keys) if keys else {}
-        valid = [w for w in timely if stored.get(w.claimed.key, {}) == w.claimed.chunks]
-        _put(connection, statements, embeddings, valid)
-        again = {i for w in timely if w not in valid for i in w.claimed.queue_ids}
-        done = {i for w in writes for i in w.claimed.queue_ids} - again | set(truncations)
-        connection.execute(statements.done, {"ids": list(done)})
-        _forget_failures(connection, statements, valid)
-        connection.execute(statements.release, {"ids": list(again)})
-    return valid
-
-
-def _forget_failures(
-    connection: Connection, statements: Statements, writes: Sequence[Write]
-) -> None:
-    """Delete older queue rows of these keys, on which a model failed: they are up to date now."""
-    if writes:
-        newest = [max(w.claimed.queue_ids) for w in writes]
-        keys = key_arrays(w.claimed.key for w in writes)
-        connection.execute(statements.forget_failures, keys | {"newest": newest})
-
-
-def lock(
-    connection: Connection,
-    statements: Statements,
-    keys: Iterable[Key],
-    *,
-    whole_index: bool = False,
-) -> None:
-    """Take the workers' locks until the transaction ends, always in the same order.
-
-    Every write shares the lock of the search index; one that may touch the chunks of any key
-    has it for itself.
-    """
-    number = lock_number(statements.definition)
-    shared = "" if whole_index else "_shared"
-    connection.execute(SQL("SELECT pg_advisory_xact_lock{}(%s)").format(SQL(shared)), [number])
-    if arrays := key_arrays(keys):
-        connection.execute(statements.lock_keys, arrays | {"seed": number})
-
-
-def _generations(
-    connection: Connection, statements: Statements, keys: Sequence[Key]
-) -> dict[Key, int]:
-    if not keys:
-        return {}
-    rows = connection.execute(statements.generations, key_arrays(keys))
-    return {keys[place - 1]: generation for place, generation in rows}
-
-
-def _put(
-    connection: Connection,
-    statements: Statements,
-    embeddings: tuple[str, ...],
-    writes: Sequence[Write],
-) -> None:
-    kept, cut, orphans, put = [], [], [], []
-    for item in writes:
-        key = key_values(item.claimed.key)
-        generation = {"generation": item.claimed.generation}
-        if item.claimed.is_gone and item.claimed.generation is not None:
-            orphans.append(key | generation)
-        if item.keep:
-            kept.append(key | generation | {"ordinals": list(item.keep)})
-        if unwanted := _unwanted(item):
-            cut.append(key | {"ordinals": unwanted})
-        for chunk in item.put:
-            vectors = {f"vector_{n}": vector for n, vector in enumerate(chunk.vectors)}
-            put.append(key | generation | chunk._asdict() | vectors)
-    with connection.cursor() as cursor:
-        for statement, parameters in (
-            (statements.cut_orphan, orphans),
-            (statements.cut_chunks, cut),
-            (statements.keep_chunks, kept),
-            (statements.put_chunk(embeddings), put),
-        ):
-            if parameters:
-                cursor.executemany(statement, parameters)
-
-
-def _unwanted(item: Write) -> list[int]:
-    """Return the ordinals of stored chunks that have other content now, or none.
-
-    They are deleted and not updated: no vector of the old content can stay, not even one of an
-    embedding that was added while this worker had the old registry before it.
-    """
-    wanted = {chunk.ordinal: chunk.content_hash for chunk in item.put}
-    return [
-        ordinal
-        for ordinal, stored in item.claimed.chunks.items()
-        if ordinal >= item.length or wanted.get(ordinal, stored.content_hash) != stored.content_hash
-    ]
-
-
 def fail(
     connection: Connection,
     statements: Statements,
+    lease: int,
     failures: Mapping[Claimed, str],
     *,
     max_attempts: int,
@@ -288,32 +272,49 @@ def fail(
         How many queue rows were parked, for they have failed `max_attempts` times.
     """
     parked = 0
-    for claimed, error in failures.items():
-        rows = connection.execute(
-            statements.fail,
-            {"ids": list(claimed.queue_ids), "error": error, "max_attempts": max_attempts},
-        )
-        parked += sum(row[0] for row in rows)
+    if failures:
+        with transaction(connection):
+            for claimed, error in failures.items():
+                rows = connection.execute(
+                    statements.fail,
+                    {
+                        "ids": list(claimed.queue_ids),
+                        "lease": lease,
+                        "error": error,
+                        "max_attempts": max_attempts,
+                    },
+                )
+                parked += sum(row[0] for row in rows)
     return parked
 
 
-def release(connection: Connection, statements: Statements, claimed: Claim) -> None:
-    """Give the leases of a claim back."""
-    connection.execute(statements.release, {"ids": claimed.queue_ids})
+def release(
+    connection: Connection,
+    statements: Statements,
+    lease: int,
+    ids: Sequence[int],
+    *,
+    delay_s: float = 0.0,
+) -> None:
+    """Give queue rows back, to be claimed again at once or after a while."""
+    if ids:
+        with transaction(connection):
+            connection.execute(
+                statements.release, {"ids": list(ids), "lease": lease, "delay_s": delay_s}
+            )
+
+
+def renew(
+    connection: Connection, statements: Statements, claimed: Claim, *, lease_s: float
+) -> None:
+    """Let the leases of a claim last for some more seconds from now on."""
+    with transaction(connection):
+        connection.execute(
+            statements.renew,
+            {"ids": claimed.queue_ids, "lease": claimed.lease, "lease_s": lease_s},
+        )
 
 
 def key_arrays(keys: Iterable[Key]) -> dict[str, Any]:
     """Return keys as one array of text per key column; nothing where there is no key."""
     return {f"key_{n}": list(texts) for n, texts in enumerate(zip(*keys, strict=True))}
-
-
-def key_values(key: Key) -> dict[str, Any]:
-    """Return a key as one text per key column."""
-    return {f"key_{n}": text for n, text in enumerate(key)}
-
-
-def lock_number(definition: IndexDefinition) -> int:
-    """Return the number of the advisory lock of a search index, and the seed of its keys'."""
-    name = f"{definition.schema}.{definition.name}"
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, signed=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import LiteralString
 
 from psycopg import errors
-from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal, Placeholder
 
 from pgsearch import resources
 from pgsearch.database import Connection
@@ -21,8 +22,8 @@ class Statements:
 
     Keys are text here, as PostgreSQL writes and reads it, and never values of Python: that would
     be another type, with fewer values, or none at all. Statements about many keys take one array
-    of text per key column and answer with a key's place in it, from 1; those about one key take a
-    text per column. It is the text that is cast, so that indexes on keys are used.
+    of text per key column and answer with a key's place in it, from 1. It is the text that is cast,
+    so that indexes on keys are used.
 
     Args:
         definition: The search index.
@@ -38,20 +39,25 @@ class Statements:
     def _holes(self) -> dict[str, Composable]:
         key = key_names(self.definition)
         holes = definition_holes(self.definition)
-        holes |= {f"{alias}_key": columns(key, alias) for alias in ("queue", "wanted", "leased")}
+        aliases = ("queue", "wanted", "leased", "kept", "gone", "put", "done")
+        holes |= {f"{alias}_key": columns(key, alias) for alias in aliases}
+        texts = [
+            SQL("{}::text[]").format(Placeholder(f"key_{position}")) for position in range(len(key))
+        ]
         arrays = [
-            SQL("{}::text[]::{}[]").format(Placeholder(f"key_{position}"), sql_type(column.type))
-            for position, column in enumerate(self.definition.key)
+            SQL("{}::{}[]").format(text, sql_type(column.type))
+            for text, column in zip(texts, self.definition.key, strict=True)
         ]
-        values = [
-            SQL("{}::text::{}").format(Placeholder(f"key_{position}"), sql_type(column.type))
-            for position, column in enumerate(self.definition.key)
-        ]
+        pairs = [SQL("{}, asked.{}").format(Literal(name), Identifier(name)) for name in key]
         return holes | {
             "key_arrays": SQL(", ").join(arrays),
-            "key_values": SQL(", ").join(values),
+            "key_text_arrays": SQL(", ").join(texts),
+            "key_pairs": SQL(", ").join(pairs),
             "leased_key_texts": _each("first_value(leased.{}::text) OVER same", key),
-            "chunk_key_texts": _each("chunk.{}::text", key),
+            "range_key_pairs": SQL(", ").join(
+                SQL("{}, range.{}").format(Literal(name), Identifier(name)) for name in key
+            ),
+            "range_key_descending": _each("range.{} DESC", key),
         }
 
     def _compose(self, name: str, **holes: Composable) -> Composed:
@@ -69,8 +75,16 @@ class Statements:
 
     @cached_property
     def claim(self) -> Composed:
-        """Lease due queue rows: `rows`, `lease_s` → id, key."""
+        """Lease due queue rows: `rows`, `below`, `lease`, `lease_s`, `max_lost`.
+
+        → id, whether the document has to be rewritten, whether it was parked instead, key
+        """
         return self._compose("claim")
+
+    @cached_property
+    def rewrite(self) -> Composed:
+        """Write keys' documents anew."""
+        return self._compose("rewrite")
 
     @cached_property
     def read(self) -> Composed:
@@ -93,18 +107,18 @@ class Statements:
 
     @cached_property
     def keep_chunks(self) -> Composed:
-        """Move unchanged chunks on: key, `generation`, `ordinals`."""
+        """Move unchanged chunks on: keys, `generations`, `ordinals`."""
         return self._compose("keep_chunks")
 
     @cached_property
     def cut_chunks(self) -> Composed:
-        """Remove the chunks with `ordinals`."""
+        """Remove chunks: keys, `ordinals`."""
         return self._compose("cut_chunks")
 
     @cached_property
-    def cut_orphan(self) -> Composed:
-        """Remove a document without a source row, if it has `generation`."""
-        return self._compose("cut_orphan")
+    def cut_orphans(self) -> Composed:
+        """Remove documents without a source row that have `generations`."""
+        return self._compose("cut_orphans")
 
     @cached_property
     def clear(self) -> Composed:
@@ -118,13 +132,8 @@ class Statements:
 
     @cached_property
     def forget_failures(self) -> Composed:
-        """Delete keys' queue rows that failed and are older than `newest`, an id for each key."""
+        """Delete queue rows that failed and are older than others of their keys: `ids`."""
         return self._compose("forget_failures")
-
-    @cached_property
-    def enqueue(self) -> Composed:
-        """Ask for a key to be brought up to date."""
-        return self._compose("enqueue")
 
     @cached_property
     def is_due(self) -> Composed:
@@ -137,14 +146,24 @@ class Statements:
         return self._compose("waiting")
 
     @cached_property
+    def backlog(self) -> Composed:
+        """Count the rows of a backfill, up to `limit`: → count."""
+        return self._compose("backlog")
+
+    @cached_property
     def fail(self) -> Composed:
-        """Count a failed attempt: `ids`, `error`, `max_attempts` → whether parked."""
+        """Count a failed attempt: `ids`, `lease`, `error`, `max_attempts` → whether parked."""
         return self._compose("fail")
 
     @cached_property
     def release(self) -> Composed:
-        """Give leases back: `ids`."""
+        """Give leases back: `ids`, `lease`, `delay_s`."""
         return self._compose("release")
+
+    @cached_property
+    def renew(self) -> Composed:
+        """Make leases last: `ids`, `lease`, `lease_s`."""
+        return self._compose("renew")
 
     def chunks(self, embeddings: tuple[str, ...]) -> Composed:
         """Read keys' chunks: → place, ordinal, hash, for each embedding column if it is missing."""
@@ -155,51 +174,43 @@ class Statements:
         """Find vectors by content: `hashes` → hash, vector."""
         return self._compose("reuse", column=Identifier(embedding))
 
-    def put_chunk(self, embeddings: tuple[str, ...]) -> Composed:
-        """Write one chunk: key, `ordinal`, `content`, `content_hash`, `generation`, vectors.
+    def put_chunks(self, embeddings: tuple[str, ...]) -> Composed:
+        """Write chunks: keys, `ordinals`, `contents`, `hashes`, `generations`, vectors.
 
-        The vector of the n-th embedding column is `vector_n`, None to leave it as it is.
+        The vectors of the n-th embedding column are `vectors_n`, None to leave one as it is.
         """
-        names = [Identifier(column) for column in embeddings]
-        updates = [SQL(",\n  {0} = coalesce(excluded.{0}, old.{0})").format(name) for name in names]
+        columns_ = [Identifier(column) for column in embeddings]
+        numbered = range(len(columns_))
         return self._compose(
-            "put_chunk",
-            columns=SQL("").join(SQL(", {}").format(name) for name in names),
-            column_values=SQL("").join(
-                SQL(", {}").format(Placeholder(f"vector_{n}")) for n in range(len(names))
+            "put_chunks",
+            columns=_listed(SQL("{}").format(column) for column in columns_),
+            put_columns=_listed(Identifier("put", f"vector_{n}") for n in numbered),
+            vector_names=_listed(Identifier(f"vector_{n}") for n in numbered),
+            vector_arrays=_listed(
+                SQL("{}::vector[]").format(Placeholder(f"vectors_{n}")) for n in numbered
             ),
-            column_updates=SQL("").join(updates),
+            column_updates=_listed(
+                SQL("{0} = coalesce(excluded.{0}, old.{0})").format(column) for column in columns_
+            ),
         )
 
-    def unfilled(self, embedding: str, *, resumed: bool, singles: bool = False) -> Composed:
-        """Read the next chunks without a vector: `rows`, and when resumed the last key, `ordinal`.
+    def unfilled(self, embedding: str, *, resumed: bool) -> Composed:
+        """Put the next keys that lack an embedding into the queue: `rows`; resumed, `after`.
 
-        → key, ordinal, hash, content, whether it is its document's only chunk (with `singles`)
+        → the last key as JSON, NULL at the end, and how many keys there were
         """
-        after = SQL("({}, chunk.ordinal) > ({}, {})").format(
-            self._holes["chunk_key"], self._holes["key_values"], Placeholder("ordinal")
+        after = SQL("({}) > ({})").format(
+            self._holes["chunk_key"],
+            SQL(", ").join(
+                SQL("(jsonb_populate_record(NULL::{}, {}::jsonb)).{}").format(
+                    self._holes["document"], Placeholder("after"), Identifier(name)
+                )
+                for name in key_names(self.definition)
+            ),
         )
         return self._compose(
-            "unfilled",
-            column=SQL("chunk.{}").format(Identifier(embedding)),
-            after=after if resumed else SQL("true"),
-            is_single=self._is_single if singles else SQL("NULL"),
+            "unfilled", column=Identifier(embedding), after=after if resumed else SQL("true")
         )
-
-    @property
-    def _is_single(self) -> Composed:
-        return SQL(
-            "chunk.ordinal = 0 AND NOT EXISTS "
-            "(SELECT FROM {} AS next WHERE ({}) = ({}) AND next.ordinal = 1)"
-        ).format(
-            self._holes["chunk"],
-            columns(key_names(self.definition), "next"),
-            self._holes["chunk_key"],
-        )
-
-    def fill_chunk(self, embedding: str) -> Composed:
-        """Add a vector to a chunk: key, `ordinal`, `content_hash`, `vector`."""
-        return self._compose("fill_chunk", column=Identifier(embedding))
 
     def adopt(self, table: str, column: str) -> Composed:
         """Read keys' vectors from a column of the source: `generation`, `dimensions`.
@@ -230,6 +241,11 @@ class Statements:
             adopt_column=Identifier(column),
             drawn_key=_each("(drawn.entry).{}", key_names(self.definition)),
         )
+
+
+def _listed(parts: Iterable[Composable]) -> Composed:
+    """Return more members of a list, each behind a comma."""
+    return SQL("").join(SQL(",\n  {}").format(part) for part in parts)
 
 
 def _each(template: LiteralString, names: tuple[str, ...]) -> Composed:

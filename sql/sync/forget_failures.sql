@@ -1,4 +1,6 @@
 -- Deletes what failed on earlier texts of keys that have just been brought up to date.
 DELETE FROM {queue} AS queue
-USING unnest({key_arrays}, %(newest)s::bigint[]) AS wanted ({key}, queue_id)
-WHERE ({queue_key}) = ({wanted_key}) AND queue.attempts > 0 AND queue.queue_id < wanted.queue_id
+USING {queue} AS done
+WHERE done.queue_id = ANY(%(ids)s)
+  AND ({queue_key}) = ({done_key})
+  AND queue.attempts > 0 AND queue.enqueued_at < done.enqueued_at

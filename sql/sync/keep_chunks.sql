@@ -1,3 +1,6 @@
 -- Chunks whose content is unchanged only move to the new generation: a HOT update.
-UPDATE {chunk} SET generation = %(generation)s
-WHERE ({key}) = ({key_values}) AND ordinal = ANY(%(ordinals)s) AND generation <> %(generation)s
+UPDATE {chunk} AS chunk SET generation = kept.generation
+FROM unnest({key_arrays}, %(generations)s::bigint[], %(ordinals)s::integer[])
+  AS kept ({key}, generation, ordinal)
+WHERE ({chunk_key}) = ({kept_key}) AND chunk.ordinal = kept.ordinal
+  AND chunk.generation <> kept.generation

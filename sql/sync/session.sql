@@ -1,15 +1,18 @@
--- What a worker's session needs, whatever its role or database has set. Keys travel as text: they
--- must be written the same way always, and read back as what they were.
-SELECT set_config(name, value, false)
+-- What a worker's transaction needs, whatever its role or database has set; for the transaction
+-- only, since the session may be that of a pooler, and somebody else's in a moment. Keys travel as
+-- text: they must be written the same way always, and read back as what they were.
+SELECT set_config(name, value, true)
 FROM (VALUES
   ('statement_timeout', '0'),
   ('lock_timeout', '0'),
   ('idle_in_transaction_session_timeout', '0'),
-  ('default_transaction_isolation', 'read committed'),
-  ('default_transaction_read_only', 'off'),
+  ('transaction_timeout', '0'),
+  ('row_security', 'off'),
   ('standard_conforming_strings', 'on'),
   ('extra_float_digits', '1'),
   ('DateStyle', 'ISO'),
   ('IntervalStyle', 'postgres'),
   ('TimeZone', 'UTC')
 ) AS setting (name, value)
+-- Not every version knows every setting.
+WHERE current_setting(name, true) IS NOT NULL

@@ -1,8 +1,19 @@
--- The next chunks, by key, that lack an embedding. A key that waits in the queue, or is parked
--- there, is left to the queue.
-SELECT {chunk_key_texts}, chunk.ordinal, chunk.content_hash, chunk.content, {is_single}
-FROM {chunk} AS chunk
-WHERE {column} IS NULL AND {after}
-  AND NOT EXISTS (SELECT FROM {queue} AS queue WHERE ({queue_key}) = ({chunk_key}))
-ORDER BY {chunk_key}, chunk.ordinal
-LIMIT %(rows)s
+-- Puts the next keys whose chunks lack an embedding into the queue, behind all fresh changes. What
+-- is parked there stays parked.
+WITH range AS MATERIALIZED (
+  SELECT DISTINCT {chunk_key} FROM {chunk} AS chunk
+  WHERE chunk.{column} IS NULL AND {after}
+    AND NOT EXISTS (
+      SELECT FROM {queue} AS queue
+      WHERE ({queue_key}) = ({chunk_key}) AND queue.attempts > 0 AND queue.failed_at IS NOT NULL
+    )
+  ORDER BY {chunk_key}
+  LIMIT %(rows)s
+),
+queued AS (
+  INSERT INTO {queue} (queue_id, {key}) OVERRIDING SYSTEM VALUE
+  SELECT pgsearch.backfill_id(pg_get_serial_sequence({queue_name}, 'queue_id')), {key} FROM range
+)
+SELECT
+  (SELECT jsonb_build_object({range_key_pairs}) FROM range ORDER BY {range_key_descending} LIMIT 1)::text,
+  (SELECT count(*) FROM range)

@@ -43,11 +43,15 @@ NEW_KEY = "UPDATE story SET id = 1000 + nextval('story_id_seq') WHERE id = %s"
 
 
 def once(act: Callable[[], object]) -> Callable[[Sequence[str]], None]:
-    """Return what acts during the first call of a model only."""
+    """Return what acts during the first call of a model only.
+
+    A moment later, for the worker first looks for a next batch; then it waits for its model.
+    """
     waiting = [act]
 
     def during(texts: Sequence[str]) -> None:
         if waiting:
+            time.sleep(0.2)
             waiting.pop()()
 
     return during
@@ -88,7 +92,11 @@ def eventually(holds: Callable[[], object], within: float = 10.0) -> None:
 
 
 def sessions(stories: Stories) -> list[tuple[str, bool]]:
-    """Return the state of every other session, and whether it is in a transaction."""
+    """Return the state of every other session, and whether it is in a transaction.
+
+    A moment later: the worker claims the next batch while the model begins with this one.
+    """
+    time.sleep(0.2)
     return stories.execute(
         "SELECT state, xact_start IS NOT NULL OR backend_xmin IS NOT NULL FROM pg_stat_activity"
         " WHERE datname = current_database() AND backend_type = 'client backend'"
@@ -190,7 +198,24 @@ def test_what_another_worker_has_leased_is_left_to_it(stories: Stories) -> None:
     assert (mine.documents, mine.embedded) == (2, 2)
 
 
-def test_a_lease_that_ran_out_is_anybodys(stories: Stories) -> None:
+def test_a_lease_is_renewed_while_the_model_computes(stories: Stories) -> None:
+    stories.insert(ONE)
+    reports = []
+
+    def outlast() -> None:
+        time.sleep(1.0)
+        reports.append(Worker(stories.url).drain())
+
+    mine = stories.drain(Watching(once(outlast)), lease_s=0.5)
+    assert [report.documents for report in reports] == [0]
+    assert mine.documents == 1
+
+
+def test_a_lease_that_ran_out_is_anybodys(
+    stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if the machine had stood still meanwhile.
+    monkeypatch.setattr("pgsearch.sync.queue.renew", lambda *_, **__: None)
     (story,) = stories.insert(ONE)
     reports = []
 

@@ -9,7 +9,7 @@ import pytest
 from pgvector import Vector
 
 from pgsearch import Model, database, errors, registry
-from pgsearch.lifecycle import advance
+from pgsearch.lifecycle import Builder, advance
 from pgsearch.models import Embedder
 from pgsearch.sync import Worker
 from pgsearch.testing import HashEmbedder
@@ -312,6 +312,6 @@ def test_an_old_look_at_the_registry_takes_nothing_back(stories: Stories) -> Non
         (old,) = registry.read(connection)
         assert old.embeddings[0].state == "filling"
         stories.drain()
-        assert advance(connection, old) == []
+        assert advance(connection, old, Builder(stories.url)).entered == []
         (now,) = registry.read(connection)
     assert now.active is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from pgsearch.definition import IndexDefinition, TextColumn, TypedColumn
 from pgsearch.schema import embedding as embedding_ddl
 from pgsearch.sync import Worker, queue
 from pgsearch.sync.statements import Statements, is_hashable
+from pgsearch.sync.write import lock
 from pgsearch.testing import HashEmbedder, hash_model
 from tests.plugins.search import execute_all
 from tests.plugins.worker import create_search_index, differences, url_of
@@ -105,7 +107,8 @@ KINDS = {
 @pytest.fixture(autouse=True)
 def ranges_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a few rows be several ranges."""
-    monkeypatch.setattr("pgsearch.sync.fill.DOCUMENTS_PER_RANGE", 2)
+    for constant in ("FIRST_RANGE", "LONGEST_RANGE", "KEYS_PER_RANGE"):
+        monkeypatch.setattr(f"pgsearch.sync.fill.{constant}", 2)
 
 
 class Leaves:
@@ -180,7 +183,7 @@ def test_keys_of_any_type(installed: product.Connection, kind: str) -> None:
     assert leaves.drain() == (6, 4, 0)
     assert differences(installed, leaves.definition, {"hash_v1": BOTH["hash_v1"]}) == []
     leaves.add_embedding()
-    assert leaves.drain() == (0, 9, 0)
+    assert leaves.drain() == (9, 9, 0)
     assert differences(installed, leaves.definition, BOTH) == []
 
 
@@ -228,10 +231,10 @@ def test_keys_that_are_equal_have_one_lock(
         leaves.definition, is_hashable=is_hashable(installed, leaves.definition)
     )
     with installed.transaction():
-        queue.lock(installed, statements, [(key,)])
-        queue.lock(bystander, statements, [(other,)])
+        lock(installed, statements, [(key,)])
+        lock(bystander, statements, [(other,)])
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            queue.lock(bystander, statements, [(equal,)])
+            lock(bystander, statements, [(equal,)])
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
@@ -253,15 +256,15 @@ def test_keys_are_looked_up_in_indexes(installed: product.Connection, kind: str,
     statements = Statements(leaves.definition)
     texts = ", ".join(f"{name}::text" for name in KINDS[kind].key)
     keys = installed.execute(f"SELECT {texts} FROM leaf LIMIT 256".encode()).fetchall()
-    one = queue.key_values(keys[0])
+    one = queue.key_arrays(keys[:1])
     for statement, parameters, tables in (
         (statements.read, queue.key_arrays(keys), 2),
         (statements.chunks(("embedding_hash_v1",)), queue.key_arrays(keys), 1),
         (statements.generations, queue.key_arrays(keys), 1),
         (
             statements.unfilled("embedding_hash_v1", resumed=True),
-            one | {"ordinal": 0, "rows": 256},
-            1,
+            {"after": json.dumps(dict(zip(KINDS[kind].key, keys[0], strict=True))), "rows": 256},
+            2,  # of the queue, too
         ),
         (statements.cut_chunks, one | {"ordinals": [0]}, 1),
     ):

@@ -226,11 +226,11 @@ def test_an_index_that_is_suspended_meanwhile_is_not_filled(stories: Stories) ->
     stories.insert(ONE)
     stories.execute("ALTER TABLE story ENABLE TRIGGER USER")
     with product.connect(stories.url) as connection:
-        from pgsearch.sync.fill import fill_documents
+        from pgsearch.sync.fill import DocumentFill
 
         (known,) = registry.read(connection)
         stories.execute("UPDATE pgsearch.search_index SET capturing = false")
-        assert fill_documents(connection, known) is None
+        assert DocumentFill(known).step(connection) is None
     assert stories.value("SELECT count(*) FROM story_search_document") == 0
 
 

@@ -19,7 +19,7 @@ from pgsearch import registry
 from pgsearch.database import Connection
 from pgsearch.declare import Embedding
 from pgsearch.definition import Chunking, IndexDefinition, TextColumn, TypedColumn
-from pgsearch.lifecycle import advance
+from pgsearch.lifecycle import Builder, advance
 from pgsearch.schema import embedding as embedding_ddl
 from pgsearch.schema import index as index_ddl
 from pgsearch.schema import install as install_ddl
@@ -170,8 +170,20 @@ def make_ready(connection: Connection, definition: IndexDefinition) -> None:
         [definition.schema, definition.name],
     )
     (index,) = registry.read(connection, f"{definition.schema}.{definition.name}")
-    entered = advance(connection, index)
-    assert entered, "nothing became ready: a chunk lacks its vector, or a change still waits"
+    info = connection.info
+    builder = Builder(f"postgresql://{info.user}@/{info.dbname}?host={info.host}&port={info.port}")
+    for embedding in index.live:
+        connection.execute(
+            "UPDATE pgsearch.embedding SET filled_at = now() WHERE id = %s", [embedding.id]
+        )
+    entered: list[str] = []
+    while not entered:
+        (index,) = registry.read(connection, f"{definition.schema}.{definition.name}")
+        entered, _ = advance(connection, index, builder)
+        assert entered or builder.is_busy or index.live[0].state == "indexing", (
+            "nothing became ready: a chunk lacks its vector, or a change still waits"
+        )
+    builder.close()
 
 
 #: How many rows, tenants and words the library has.

@@ -25,8 +25,9 @@ from pgsearch.schema import index as index_ddl
 from pgsearch.schema.install import install
 from pgsearch.sync import Report, Worker, queue
 from pgsearch.sync.chunking import split
-from pgsearch.sync.embed import LoadedEmbedding, prepare
+from pgsearch.sync.embed import LoadedEmbedding, compute, planned, prepare
 from pgsearch.sync.statements import Statements
+from pgsearch.sync.write import write
 from pgsearch.testing import HashEmbedder, hash_model
 from tests.plugins.postgres import Databases
 from tests.plugins.search import execute_all
@@ -141,7 +142,8 @@ class Stories:
         assert claim is not None
         loaded = [LoadedEmbedding(known, lambda: HashEmbedder(64))]
         prepared = prepare(self.connection, statements, loaded, claim.documents)
-        queue.write(self.connection, statements, columns, prepared.writes)
+        compute(prepared, loaded)
+        write(self.connection, statements, columns, claim.lease, planned(prepared)[0])
 
     def add_embedding(self, name: str, dimensions: int) -> None:
         """Add an embedding of a HashEmbedder, as a migration does."""

@@ -1,0 +1,183 @@
+"""Building HNSW indexes beside a worker's other work, on a connection of its own."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from pgsearch import database, resources
+from pgsearch.database import Connection
+from pgsearch.errors import ConnectionFailed
+from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: An HNSW build may use this much memory, if the graph needs it; kB.
+BUILD_MEMORY_LIMIT_KB = 1024 * 1024
+
+
+class Builder:
+    """Builds one index at a time in a thread.
+
+    Args:
+        url: The database.
+        on_end: Called by the thread when a build has ended.
+    """
+
+    def __init__(self, url: str, on_end: Callable[[], object] = lambda: None) -> None:
+        self._url = url
+        self._on_end = on_end
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pgsearch-build")
+        self._build: Future[None] | None = None
+        self._connection: Connection | None = None
+        self._is_cancelled = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an index is being built."""
+        return self._build is not None and not self._build.done()
+
+    def start(self, index: RegisteredIndex, embedding: RegisteredEmbedding) -> bool:
+        """Begin to build the index of an embedding, unless one is being built.
+
+        Raises:
+            psycopg.Error: The last build has failed.
+        """
+        if self.is_busy:
+            return False
+        self.check()
+        self._build = self._thread.submit(self._run, index, embedding)
+        self._build.add_done_callback(lambda _: self._on_end())
+        return True
+
+    def check(self) -> None:
+        """Raise what made the last build fail, once."""
+        if self._build is not None and self._build.done():
+            build, self._build = self._build, None
+            build.result()
+
+    def close(self) -> None:
+        """Cancel what is being built; what is left of it is INVALID, and built anew."""
+        self._is_cancelled = True
+        if self.is_busy and self._connection is not None:
+            self._connection.cancel_safe()
+        self._thread.shutdown(wait=True)
+
+    def _run(self, index: RegisteredIndex, embedding: RegisteredEmbedding) -> None:
+        try:
+            with _connected(self._url) as connection:
+                self._connection = connection
+                if not self._is_cancelled:
+                    _build(connection, index, embedding)
+        except psycopg.errors.QueryCanceled:
+            if not self._is_cancelled:
+                raise
+        finally:
+            self._connection = None
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    """Connect without time limits: directly where that can be, else through the pooler."""
+    try:
+        connection = database.connect(url)
+    except ConnectionFailed as error:
+        if "unsupported startup parameter" not in str(error):
+            raise
+        connection = database.connect(url, row_security=True)
+    with connection:
+        if not database.is_pooled(connection):
+            connection.execute("SET statement_timeout = 0")
+            connection.execute("SET lock_timeout = 0")
+        yield connection
+
+
+def is_built(
+    connection: Connection, index: RegisteredIndex, embedding: RegisteredEmbedding
+) -> bool:
+    """Return whether an embedding has its index, and the index is valid."""
+    return _validity(connection, index, embedding) is True
+
+
+def compose(
+    name: str, index: RegisteredIndex, embedding: RegisteredEmbedding, **holes: Composable
+) -> Composed:
+    """Return a statement on an embedding, out of its file."""
+    definition = index.definition
+    names = definition.names
+    return SQL(resources.sql(f"lifecycle/{name}.sql")).format(
+        chunk=Identifier(definition.schema, names.chunk),
+        queue=Identifier(definition.schema, names.queue),
+        column=Identifier(embedding.column),
+        queue_key=_columns(index, "queue"),
+        chunk_key=_columns(index, "chunk"),
+        **holes,
+    )
+
+
+def _columns(index: RegisteredIndex, alias: str) -> Composed:
+    return SQL(", ").join(Identifier(alias, column.name) for column in index.definition.key)
+
+
+def _validity(
+    connection: Connection, index: RegisteredIndex, embedding: RegisteredEmbedding
+) -> bool | None:
+    """Return whether an index is valid; None if there is none."""
+    found = connection.execute(
+        SQL(resources.sql("lifecycle/index_validity.sql")),
+        {"schema": index.definition.schema, "index": embedding.hnsw_index},
+    ).fetchone()
+    return None if found is None else bool(found[0])
+
+
+def _build(connection: Connection, index: RegisteredIndex, embedding: RegisteredEmbedding) -> None:
+    """Build an index without blocking writers; what a worker left that ended is dropped first."""
+    name = Identifier(index.definition.schema, embedding.hnsw_index)
+    validity = _validity(connection, index, embedding)
+    if validity or _is_being_built(connection, index, embedding):
+        return
+    if validity is False:
+        connection.execute(SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(name))
+    _raise_memory(connection, index, embedding)
+    create = compose(
+        "create_hnsw",
+        index,
+        embedding,
+        hnsw_index=Identifier(embedding.hnsw_index),
+        m=Literal(embedding.m),
+        ef_construction=Literal(embedding.ef_construction),
+    )
+    # Another worker may have begun at the same moment.
+    with suppress(psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation):
+        connection.execute(create)
+
+
+def _is_being_built(
+    connection: Connection, index: RegisteredIndex, embedding: RegisteredEmbedding
+) -> bool:
+    """Return whether another session is building an index; it goes on when its worker has ended."""
+    name = Identifier(index.definition.schema, embedding.hnsw_index).as_string(connection)
+    return connection.execute(
+        resources.sql("lifecycle/is_being_built.sql"), {"index": name}
+    ).fetchone() == (True,)
+
+
+def _raise_memory(
+    connection: Connection, index: RegisteredIndex, embedding: RegisteredEmbedding
+) -> None:
+    """Let the graph be built in memory, which is many times faster, up to a limit."""
+    if database.is_pooled(connection):
+        return  # the setting would be somebody else's in a moment
+    row = connection.execute(compose("graph_size", index, embedding)).fetchone()
+    assert row is not None
+    vectors, setting_kb = row
+    # A graph node: the vector, and two neighbour lists' worth of pointers, with some room.
+    needed_kb = vectors * (4 * embedding.model.dimensions + 32 * embedding.m + 256) // 1024
+    wanted_kb = min(needed_kb, BUILD_MEMORY_LIMIT_KB)
+    if wanted_kb > setting_kb:
+        connection.execute(SQL("SET maintenance_work_mem = {}").format(Literal(f"{wanted_kb}kB")))

@@ -1,0 +1,195 @@
+"""Batches on their way: while models compute one, the database gives and takes others.
+
+    claim, cut, look for equal content      the worker's thread
+    models                                  a thread of their own
+    write                                   the worker's thread
+
+No transaction is open while a model computes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Final
+
+from pgsearch.database import Connection
+from pgsearch.errors import Throttled
+from pgsearch.sync import queue
+from pgsearch.sync.embed import Interrupted, Prepared, compute, planned, prepare
+from pgsearch.sync.queue import Claim, Claimed
+from pgsearch.sync.report import Report
+from pgsearch.sync.task import Task
+from pgsearch.sync.write import write
+
+log = logging.getLogger(__name__)
+
+#: How long a provider is left alone that asks for it without saying how long; seconds.
+_THROTTLED_S: Final = 10.0
+
+
+@dataclass(eq=False)
+class Batch:
+    """A claim on its way."""
+
+    task: Task
+    claim: Claim
+    prepared: Prepared
+    computed: Future[float] = field(init=False)
+    renewed_at: float = field(default_factory=time.monotonic)
+
+
+class Pipeline:
+    """Takes claims, and writes what models make of them.
+
+    Args:
+        lease_s: How long claims are held; they are renewed while models compute. Seconds.
+        max_attempts: After so many failures a document is parked.
+        stop: Set when the worker is to stop.
+    """
+
+    def __init__(self, *, lease_s: float, max_attempts: int, stop: Event) -> None:
+        self._lease_s = lease_s
+        self._max_attempts = max_attempts
+        self._batches: deque[Batch] = deque()
+        self._stop = stop
+        self._is_over = False
+        self._models = ThreadPoolExecutor(1, thread_name_prefix="pgsearch-models")
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @property
+    def oldest(self) -> Batch:
+        """The batch that is to be finished next."""
+        return self._batches[0]
+
+    def start(self, connection: Connection, task: Task, claim: Claim) -> None:
+        """Cut a claim's documents, look for their vectors, and let models make what is lacking."""
+        try:
+            prepared = prepare(connection, task.statements, task.embeddings, claim.documents)
+        except BaseException:
+            _release(connection, task, claim)
+            raise
+        batch = Batch(task, claim, prepared)
+        before = self._batches[-1] if self._batches else None
+        earlier = before.prepared if before is not None and before.task.is_like(task) else None
+        batch.computed = self._models.submit(self._compute, batch, earlier)
+        self._batches.append(batch)
+
+    def _compute(self, batch: Batch, earlier: Prepared | None) -> float:
+        started = time.perf_counter()
+        compute(
+            batch.prepared,
+            batch.task.embeddings,
+            earlier=earlier,
+            go_on=lambda: not (self._stop.is_set() or self._is_over),
+        )
+        return time.perf_counter() - started
+
+    def finish(self, connection: Connection, report: Report) -> Batch | None:
+        """Wait for the models to be done with the oldest batch, and write it.
+
+        Returns:
+            The batch; None if it had to be given back, for it was not to go on or a provider
+            asked to wait.
+
+        Raises:
+            ModelError: A model cannot be used; the batch was given back.
+        """
+        batch = self._batches[0]
+        try:
+            self._wait(connection, batch)
+            batch.task.took(batch.computed.result(), len(batch.claim.queue_ids))
+            self._write(connection, batch, report)
+        except Interrupted:
+            _release(connection, batch.task, batch.claim)
+            return None
+        except Throttled as error:
+            seconds = _THROTTLED_S if error.retry_after is None else error.retry_after
+            log.warning("%s: waiting for %.0f s: %s", batch.task.index.name, seconds, error.message)
+            batch.task.pause(seconds)
+            _release(connection, batch.task, batch.claim)
+            return None
+        except BaseException:
+            _release(connection, batch.task, batch.claim)
+            raise
+        finally:
+            self._batches.popleft()
+        return batch
+
+    def _wait(self, connection: Connection, batch: Batch) -> None:
+        """Wait for the models, and keep the leases of all that is on its way."""
+        while wait([batch.computed], timeout=min(1.0, self._lease_s / 4)).not_done:
+            self.renew(connection)
+
+    def renew(self, connection: Connection) -> None:
+        """Make leases last that have run for a third of their time."""
+        now = time.monotonic()
+        for batch in self._batches:
+            if now - batch.renewed_at > self._lease_s / 3:
+                queue.renew(connection, batch.task.statements, batch.claim, lease_s=self._lease_s)
+                batch.renewed_at = now
+
+    def _write(self, connection: Connection, batch: Batch, report: Report) -> None:
+        task, claim, prepared = batch.task, batch.claim, batch.prepared
+        writes, failures = planned(prepared)
+        written = write(
+            connection,
+            task.statements,
+            task.columns,
+            claim.lease,
+            writes,
+            truncations=claim.truncations,
+        )
+        parked = queue.fail(
+            connection, task.statements, claim.lease, failures, max_attempts=self._max_attempts
+        )
+        _tell(task, failures, parked + claim.parked)
+        report.documents += len(written)
+        report.chunks += sum(len(item.put) for item in written)
+        report.embedded += sum(found.embedded for found in prepared.found)
+        report.reused += sum(found.reused for found in prepared.found)
+        report.adopted += sum(found.adopted for found in prepared.found)
+        report.failed += len(failures) + claim.parked
+
+    def stop(self, connection: Connection, report: Report) -> None:
+        """Write what models are done with after the call that they are at; give back the rest."""
+        self._is_over = True
+        while self._batches:
+            if self._batches[0].computed.cancel():
+                self._give_back(connection)
+            else:
+                self.finish(connection, report)
+
+    def abandon(self, connection: Connection) -> None:
+        """Give back all that is on its way."""
+        self._is_over = True
+        while self._batches:
+            self._batches[0].computed.cancel()
+            self._give_back(connection)
+
+    def _give_back(self, connection: Connection) -> None:
+        batch = self._batches.popleft()
+        _release(connection, batch.task, batch.claim)
+
+    def close(self) -> None:
+        """End the thread of the models."""
+        self._is_over = True
+        self._models.shutdown(wait=True, cancel_futures=True)
+
+
+def _release(connection: Connection, task: Task, claim: Claim) -> None:
+    if not connection.closed:
+        queue.release(connection, task.statements, claim.lease, claim.queue_ids)
+
+
+def _tell(task: Task, failures: dict[Claimed, str], parked: int) -> None:
+    for document, error in failures.items():
+        log.warning("%s: row %s failed: %s", task.index.name, ", ".join(document.key), error)
+    if parked:
+        log.error("%s: %s parked; see `pgsearch status`.", task.index.name, parked)

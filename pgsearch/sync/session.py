@@ -1,0 +1,372 @@
+"""A worker while it is connected: which search index gets its turn, and what is urgent in it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from types import TracebackType
+from typing import Final, Self
+
+import psycopg
+from psycopg.sql import SQL
+
+from pgsearch import database, registry
+from pgsearch.database import Connection
+from pgsearch.declare import Model
+from pgsearch.errors import ModelError, ModelUnavailable
+from pgsearch.lifecycle import Builder, advance, refresh_statistics
+from pgsearch.models.protocol import Embedder
+from pgsearch.registry import RegisteredIndex
+from pgsearch.sync import queue
+from pgsearch.sync.fill import fill_embedding
+from pgsearch.sync.partitions import PartitionWatch
+from pgsearch.sync.pipeline import Pipeline
+from pgsearch.sync.report import Progress, Report
+from pgsearch.sync.task import Task, open_task
+from pgsearch.sync.throttle import Throttle
+from pgsearch.sync.wake import Listener
+
+log = logging.getLogger(__name__)
+
+#: What is missed of a search index that was changed or dropped.
+_UNDEFINED: Final = (
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedFunction,
+)
+
+#: Seconds that documents of existing rows are written before the next look at fresh changes.
+_FILL_S: Final = 0.5
+
+#: Seconds between two looks at everything while nothing is due: at what migrations did, what is
+#: to be filled, which embeddings can move on.
+_LOOK_AROUND_S: Final = 1.0
+
+#: Seconds between two looks at the statistics while there is other work.
+_STATISTICS_S: Final = 5.0
+
+#: Seconds for which a provider is left alone that refuses every text.
+_UNAVAILABLE_S: Final = 30.0
+
+#: Seconds to wait where only time helps: a throttle, or the build of an index.
+_WAIT_S: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a worker works; see `Worker`."""
+
+    indexes: tuple[str, ...]
+    load: Callable[[Model], Embedder]
+    batch_rows: int
+    lease_s: float
+    max_attempts: int
+    backfill_rate: float | None
+    on_progress: Callable[[Progress], None]
+
+
+class Session:
+    """A worker while it is connected.
+
+    Args:
+        url: The database.
+        connection: A connection to it, which is closed in the end.
+        options: How to work.
+        report: Where to add what was done.
+        stop: Set when the worker is to stop.
+        listener: Wakes it; without one it works until nothing is left to do.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        connection: Connection,
+        options: Options,
+        report: Report,
+        *,
+        stop: Event,
+        listener: Listener | None,
+    ) -> None:
+        self._connection = connection
+        self._options = options
+        self._report = report
+        self._stop = stop
+        self._listener = listener
+        self._pipeline = Pipeline(
+            lease_s=options.lease_s, max_attempts=options.max_attempts, stop=stop
+        )
+        self._builder = Builder(url, on_end=listener.wake if listener else lambda: None)
+        self._throttle = Throttle(options.backfill_rate)
+        self._partitions = PartitionWatch()
+        self._tasks: dict[int, Task] = {}
+        self._told: dict[int, str] = {}
+        self._statistics_at: dict[int, float] = {}
+        self._began = False
+
+    def __enter__(self) -> Self:
+        connection = self._connection
+        try:
+            # Plans are made for the keys at hand, and a pooler need not know of them.
+            connection.prepare_threshold = None
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            connection.read_only = False
+            registry.require_installed(connection)
+            database.register_vectors(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._pipeline.stop(self._connection, self._report)
+            elif not self._connection.broken:
+                self._pipeline.abandon(self._connection)
+        finally:
+            self._builder.close()
+            self._pipeline.close()
+            self._connection.close()
+
+    def check_indexes(self) -> None:
+        """Note what keeps search indexes from being worked on; raise it if that is all of them."""
+        indexes = registry.read(self._connection, *self._options.indexes)
+        problems = [problem for index in indexes if (problem := index.problem)]
+        self._report.problems = problems
+        if problems and len(problems) == len(indexes):
+            raise problems[0]
+
+    def load_models(self) -> None:
+        """Load every model now: what is wrong with one shows at the start, not at a change."""
+        for index in self._indexes():
+            self._task(index).load()
+
+    def serve(self, poll_s: float) -> None:
+        """Work until the worker is stopped."""
+        assert self._listener is not None
+        while not self._stop.is_set():
+            if self.round():
+                continue
+            until = time.monotonic() + _LOOK_AROUND_S
+            while not self._stop.is_set() and time.monotonic() < until:
+                if self._listener.wait(poll_s) or self._is_due():
+                    break
+
+    def round(self) -> bool:
+        """Give every search index its turn; return whether there was anything to do."""
+        busy = self._began = False
+        for index in self._indexes():
+            if self._stop.is_set():
+                break
+            try:
+                busy |= self._turn(index)
+            except (queue.IndexChanged, *_UNDEFINED):
+                busy = self._is_changed(index)
+        if not self._began:
+            busy |= self.finish()
+        if not busy and self._listener is None and self._builder.is_busy:
+            self._stop.wait(_WAIT_S)
+            return True
+        return busy
+
+    def _is_changed(self, index: RegisteredIndex) -> bool:
+        """Return whether a migration has changed or dropped a search index; else raise the error.
+
+        It may do so at any time, and drop an embedding too.
+        """
+        if index in registry.read(self._connection):
+            raise
+        log.info("%s was changed by a migration.", index.name)
+        return True
+
+    def finish(self) -> bool:
+        """Bring what is on its way to its end; return whether there was anything."""
+        busy = len(self._pipeline) > 0
+        while len(self._pipeline) and not self._stop.is_set():
+            self._finish_oldest()
+        return busy
+
+    def _indexes(self) -> tuple[RegisteredIndex, ...]:
+        """Return the search indexes to keep up to date, as the registry has them now."""
+        indexes = registry.read(self._connection, *self._options.indexes)
+        usable = tuple(index for index in indexes if self._is_usable(index))
+        if self._listener is not None and any(index.definition.notify for index in usable):
+            self._listener.start()
+        return usable
+
+    def _is_usable(self, index: RegisteredIndex) -> bool:
+        """Return whether a search index can be worked on; if not, say why, once."""
+        problem = index.problem
+        if problem is not None and self._told.get(index.id) != str(problem):
+            # One that is just being created or altered is in order a moment later.
+            log.log(logging.WARNING if index.capturing else logging.INFO, "%s", problem)
+        self._told[index.id] = "" if problem is None else str(problem)
+        return problem is None
+
+    def _is_due(self) -> bool:
+        """Return whether anything is due in the queues of the search indexes that are known."""
+        tasks = [task for task in self._tasks.values() if not task.pause_s]
+        if not tasks:
+            return False
+        due = SQL(" OR ").join(SQL("({})").format(task.statements.is_due) for task in tasks)
+        try:
+            return self._connection.execute(SQL("SELECT {}").format(due)).fetchone() == (True,)
+        except _UNDEFINED:
+            return True  # the next round finds out what has changed
+
+    def _task(self, index: RegisteredIndex) -> Task:
+        known = self._tasks.get(index.id)
+        if known is None or known.index != index:
+            known = open_task(self._connection, index, self._options.load, self._options.batch_rows)
+            self._tasks[index.id] = known
+        return known
+
+    def _turn(self, index: RegisteredIndex) -> bool:
+        """Do what is urgent: fresh changes, then what was there before, then the embeddings."""
+        if self._partitions.look(self._connection, index):
+            return True
+        task = self._task(index)
+        busy = self._begin(task)
+        busy |= self._fill_documents(task) or self._fill_embeddings(task)
+        if busy:
+            self._refresh_statistics(index, _STATISTICS_S)
+            return True
+        if len(self._pipeline):
+            return False
+        entered, again = advance(
+            self._connection,
+            index,
+            self._builder,
+            on_build=lambda name: self._tell(index, "index", embedding=name),
+        )
+        for state in entered:
+            log.info("%s: %s", index.name, state)
+        self._report.entered += entered
+        self._refresh_statistics(index, 0.0)
+        return bool(entered) or again
+
+    def _begin(self, task: Task) -> bool:
+        """Claim what is due and send it on its way; return whether there was anything."""
+        if self._connection.execute(task.statements.is_due).fetchone() != (True,):
+            return False
+        if task.pause_s:
+            return self._wait(task.pause_s)
+        if not self._load(task):
+            return False
+        # While documents are being written they come first; others may embed them meanwhile.
+        fills = not task.index.filled and not task.fill.is_elsewhere
+        fresh = fills or self._throttle.wait_s > 0
+        claim = queue.claim(
+            self._connection,
+            task.statements,
+            task.columns,
+            rows=task.rows,
+            lease_s=self._options.lease_s,
+            fresh=fresh,
+        )
+        if claim is None:
+            return not fills and fresh and self._wait(self._throttle.wait_s)
+        self._began = True
+        self._throttle.spend(claim.backfilled)
+        self._pipeline.start(self._connection, task, claim)
+        while len(self._pipeline) > 1:
+            self._finish_oldest()
+        return True
+
+    def _wait(self, seconds: float) -> bool:
+        """Where there is nothing else to do, wait a little; return whether that was so."""
+        if self._listener is None:
+            self._stop.wait(min(seconds, _WAIT_S))
+        return self._listener is None
+
+    def _load(self, task: Task) -> bool:
+        """Load a search index's models, which are then known by their fingerprints."""
+        try:
+            task.load()
+        except ModelError as error:
+            # Keywords need no model: at least they shall find the rows that were there.
+            while not self._stop.is_set() and self._fill_documents(task):
+                pass
+            return self._is_put_off(task, error)
+        return True
+
+    def _is_put_off(self, task: Task, error: ModelError) -> bool:
+        """Leave a search index alone for a while whose model cannot be had; else raise.
+
+        Returns:
+            False: it cannot be worked on now.
+        """
+        if self._listener is None or not isinstance(error, ModelUnavailable):
+            raise error
+        log.error("%s: trying again in %.0f s: %s", task.index.name, _UNAVAILABLE_S, error)
+        task.pause(_UNAVAILABLE_S)
+        return False
+
+    def _finish_oldest(self) -> None:
+        task = self._pipeline.oldest.task
+        try:
+            batch = self._pipeline.finish(self._connection, self._report)
+        except ModelUnavailable as error:
+            self._is_put_off(task, error)
+            return
+        except (queue.IndexChanged, *_UNDEFINED):
+            self._is_changed(task.index)
+            return
+        if batch is not None:
+            done = len(batch.claim.documents)
+            rows = len(batch.claim.queue_ids)
+            self._tell(task.index, "embed", done, task.waiting(self._connection, rows))
+
+    def _fill_documents(self, task: Task) -> bool:
+        """Write documents of rows that were there before; return whether there was anything."""
+        if task.index.filled:
+            return False
+        busy, until = False, time.monotonic() + _FILL_S
+        while time.monotonic() < until and not self._stop.is_set():
+            if self._throttle.wait_s:
+                return self._wait(self._throttle.wait_s) or busy
+            written = task.fill.step(self._connection)
+            if written is None:
+                break
+            busy = True
+            self._report.indexed += written
+            self._throttle.spend(written)
+            self._pipeline.renew(self._connection)
+            if written:
+                self._tell(task.index, "documents", written)
+        return busy
+
+    def _fill_embeddings(self, task: Task) -> bool:
+        """Put keys that lack an added embedding into the queue; return whether there were any."""
+        if not task.index.filled:
+            return False
+        steps = [
+            fill_embedding(self._connection, task.statements, embedding)
+            for embedding in task.index.live
+            if embedding.state == "filling" and not embedding.filled
+        ]
+        return any(step is not None for step in steps)
+
+    def _refresh_statistics(self, index: RegisteredIndex, every_s: float) -> None:
+        now = time.monotonic()
+        if now - self._statistics_at.get(index.id, now - every_s) >= every_s:
+            self._statistics_at[index.id] = now
+            refresh_statistics(self._connection, index)
+
+    def _tell(
+        self,
+        index: RegisteredIndex,
+        step: str,
+        done: int = 0,
+        waiting: int | None = None,
+        embedding: str | None = None,
+    ) -> None:
+        self._options.on_progress(Progress(index.name, step, done, waiting, embedding))

@@ -1,0 +1,156 @@
+"""One search index as a worker knows it: its statements, its models, its pace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, cast
+
+from psycopg.types.json import Jsonb
+
+from pgsearch.database import Connection, transaction
+from pgsearch.declare import Model
+from pgsearch.models import fingerprint
+from pgsearch.models.protocol import Embedder
+from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
+from pgsearch.sync.adopt import Adoption
+from pgsearch.sync.embed import LoadedEmbedding, check_dimensions, cut
+from pgsearch.sync.fill import DocumentFill
+from pgsearch.sync.statements import Statements, is_hashable
+
+#: What the models should take for one batch; seconds. Longer batches hold up fresh changes,
+#: shorter ones are of no use to a model that sorts texts by length.
+_BATCH_S: Final = 2.0
+
+#: Queue rows of the first batch, and at least.
+_FIRST_BATCH: Final = 64
+_SHORTEST_BATCH: Final = 16
+
+#: Seconds between two counts of what waits: a count reads the whole queue.
+_COUNT_EVERY_S: Final = 2.0
+
+
+@dataclass
+class Task:
+    """One search index with what its synchronisation needs.
+
+    Args:
+        index: The search index, as it was read from the registry.
+        statements: Its statements.
+        embeddings: Its live embeddings.
+        longest_batch: Queue rows of a batch at most.
+    """
+
+    index: RegisteredIndex
+    statements: Statements
+    embeddings: tuple[LoadedEmbedding, ...]
+    longest_batch: int
+    fill: DocumentFill = field(init=False)
+    rows: int = field(init=False)
+    paused_until: float = 0.0
+    _waiting: int = 0
+    _counted_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self.fill = DocumentFill(self.index)
+        self.rows = min(_FIRST_BATCH, self.longest_batch)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The embeddings' columns."""
+        return tuple(embedding.column for embedding in self.embeddings)
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds for which a provider has asked to be left alone."""
+        return max(0.0, self.paused_until - time.monotonic())
+
+    def is_like(self, other: Task) -> bool:
+        """Return whether another task has the same vectors to make."""
+        return self.index.id == other.index.id and self.columns == other.columns
+
+    def load(self) -> None:
+        """Load the models that are not loaded yet."""
+        for embedding in self.embeddings:
+            embedding.embedder  # noqa: B018  a cached property
+
+    def pause(self, seconds: float) -> None:
+        """Claim nothing for some seconds."""
+        self.paused_until = time.monotonic() + seconds
+
+    def took(self, seconds: float, rows: int) -> None:
+        """Note what a batch took, for the next one to be as long as it should be."""
+        if rows < self.rows and seconds < _BATCH_S:
+            return  # there was no more
+        wanted = self.rows * min(max(_BATCH_S / max(seconds, 1e-6), 0.5), 2.0)
+        self.rows = max(min(round(wanted), self.longest_batch), min(_SHORTEST_BATCH, self.rows))
+
+    def waiting(self, connection: Connection, done: int) -> int:
+        """Return about how many queue rows wait, after some were done."""
+        now = time.monotonic()
+        self._waiting = max(0, self._waiting - done)
+        if self._counted_at is None or now - self._counted_at > _COUNT_EVERY_S:
+            row = connection.execute(self.statements.waiting).fetchone()
+            assert row is not None
+            self._waiting, self._counted_at = row[0], now
+        return self._waiting
+
+
+def open_task(
+    connection: Connection,
+    index: RegisteredIndex,
+    load: Callable[[Model], Embedder],
+    longest_batch: int,
+) -> Task:
+    """Return the task of a search index; its models are loaded when they are needed.
+
+    Args:
+        connection: A connection that is in no transaction.
+        index: The search index.
+        load: Makes the Embedder of a model.
+        longest_batch: Queue rows of a batch at most.
+    """
+    definition = index.definition
+    statements = Statements(
+        definition, index.version, is_hashable=is_hashable(connection, definition)
+    )
+    embeddings: list[LoadedEmbedding] = []
+
+    def cut_by_first(texts: Sequence[str | None]) -> list[str]:
+        return cut(definition, texts, embeddings[0].embedder)
+
+    for registered in index.live:
+        adoption = None
+        if registered.state == "filling" and registered.adopt_column is not None:
+            adoption = Adoption(index, statements, registered, cut_by_first)
+        embeddings.append(
+            LoadedEmbedding(registered, partial(_verified, connection, registered, load), adoption)
+        )
+    return Task(index, statements, tuple(embeddings), longest_batch)
+
+
+def _verified(
+    connection: Connection, embedding: RegisteredEmbedding, load: Callable[[Model], Embedder]
+) -> Embedder:
+    """Load an embedding's model; it must reproduce the vectors of its first day."""
+    embedder = load(embedding.model)
+    expected = embedding.fingerprint or _register(connection, embedding, embedder)
+    fingerprint.verify(embedder, expected, model_name=embedding.model.name)
+    return embedder
+
+
+def _register(
+    connection: Connection, embedding: RegisteredEmbedding, embedder: Embedder
+) -> list[list[float]]:
+    """Keep a model's fingerprint, or another worker's that was faster; return what is kept."""
+    vectors = fingerprint.fingerprint(embedder)
+    check_dimensions(embedding, map(len, vectors))
+    with transaction(connection):
+        row = connection.execute(
+            "UPDATE pgsearch.embedding SET fingerprint = coalesce(fingerprint, %s)"
+            " WHERE id = %s RETURNING fingerprint",
+            [Jsonb(vectors), embedding.id],
+        ).fetchone()
+    return cast("list[list[float]]", row[0]) if row else vectors

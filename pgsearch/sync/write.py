@@ -1,0 +1,203 @@
+"""Writing: what a document's chunks shall be, if its text is still the one that was read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from pgvector import Vector
+from psycopg.sql import SQL
+
+from pgsearch.database import Connection, transaction
+from pgsearch.definition import IndexDefinition
+from pgsearch.sync.queue import Claimed, Key, key_arrays, release, stored_chunks
+from pgsearch.sync.statements import Statements
+
+#: Documents per transaction of a write: each takes a lock of its own.
+_WRITTEN_TOGETHER: Final = 256
+
+
+class NewChunk(NamedTuple):
+    """A chunk to write; a vector that is None stays as it is."""
+
+    ordinal: int
+    content: str
+    content_hash: bytes
+    vectors: tuple[Vector | None, ...]
+
+
+@dataclass(frozen=True)
+class Write:
+    """What one document's chunks shall be: some written, some kept, the rest cut off."""
+
+    claimed: Claimed
+    put: tuple[NewChunk, ...] = ()
+    keep: tuple[int, ...] = ()
+    length: int = 0
+
+
+def write(
+    connection: Connection,
+    statements: Statements,
+    embeddings: tuple[str, ...],
+    lease: int,
+    writes: Sequence[Write],
+    *,
+    truncations: Sequence[int] = (),
+) -> list[Write]:
+    """Write documents' chunks and delete their queue rows, some documents per transaction.
+
+    Returns:
+        The writes that were carried out; the others' documents or chunks have moved on.
+    """
+    if truncations:
+        _clear(connection, statements, truncations)
+    return [
+        valid
+        for start in range(0, len(writes), _WRITTEN_TOGETHER)
+        for valid in _write(
+            connection, statements, embeddings, lease, writes[start : start + _WRITTEN_TOGETHER]
+        )
+    ]
+
+
+def _clear(connection: Connection, statements: Statements, truncations: Sequence[int]) -> None:
+    """Remove the chunks of rows that went with a TRUNCATE."""
+    with transaction(connection):
+        lock(connection, statements, (), whole_index=True)
+        connection.execute(statements.clear)
+        connection.execute(statements.done, {"ids": list(truncations)})
+
+
+def _write(
+    connection: Connection,
+    statements: Statements,
+    embeddings: tuple[str, ...],
+    lease: int,
+    writes: Sequence[Write],
+) -> list[Write]:
+    keys = [item.claimed.key for item in writes]
+    with transaction(connection):
+        lock(connection, statements, keys)
+        current = _generations(connection, statements, keys)
+        timely = [w for w in writes if current.get(w.claimed.key) == w.claimed.generation]
+        stored = stored_chunks(connection, statements, embeddings, keys)
+        valid, again = [], set[int]()
+        for item in timely:
+            if stored.get(item.claimed.key, {}) == item.claimed.chunks:
+                valid.append(item)
+            else:
+                again.update(item.claimed.queue_ids)
+        _put(connection, statements, embeddings, valid)
+        if valid:
+            ids = [i for w in valid for i in w.claimed.queue_ids]
+            connection.execute(statements.forget_failures, {"ids": ids})
+        done = {i for w in writes for i in w.claimed.queue_ids} - again
+        connection.execute(statements.done, {"ids": list(done)})
+    release(connection, statements, lease, list(again))
+    return valid
+
+
+def lock(
+    connection: Connection,
+    statements: Statements,
+    keys: Iterable[Key],
+    *,
+    whole_index: bool = False,
+) -> None:
+    """Take the workers' locks until the transaction ends, always in the same order.
+
+    Every write shares the lock of the search index; one that may touch the chunks of any key
+    has it for itself.
+    """
+    number = lock_number(statements.definition)
+    shared = "" if whole_index else "_shared"
+    connection.execute(SQL("SELECT pg_advisory_xact_lock{}(%s)").format(SQL(shared)), [number])
+    if arrays := key_arrays(keys):
+        connection.execute(statements.lock_keys, arrays | {"seed": number})
+
+
+def _generations(
+    connection: Connection, statements: Statements, keys: Sequence[Key]
+) -> dict[Key, int]:
+    if not keys:
+        return {}
+    rows = connection.execute(statements.generations, key_arrays(keys))
+    return {keys[place - 1]: generation for place, generation in rows}
+
+
+def _put(
+    connection: Connection,
+    statements: Statements,
+    embeddings: tuple[str, ...],
+    writes: Sequence[Write],
+) -> None:
+    orphans, cut, kept, put = _Rows(), _Rows(), _Rows(), _Rows()
+    for item in writes:
+        key, generation = item.claimed.key, item.claimed.generation
+        if item.claimed.is_gone and generation is not None:
+            orphans.add(key, generations=generation)
+        for ordinal in _unwanted(item):
+            cut.add(key, ordinals=ordinal)
+        for ordinal in item.keep:
+            kept.add(key, ordinals=ordinal, generations=generation)
+        for chunk in item.put:
+            vectors = {f"vectors_{n}": vector for n, vector in enumerate(chunk.vectors)}
+            put.add(
+                key,
+                ordinals=chunk.ordinal,
+                contents=chunk.content,
+                hashes=chunk.content_hash,
+                generations=generation,
+                **vectors,
+            )
+    for statement, rows in (
+        (statements.cut_orphans, orphans),
+        (statements.cut_chunks, cut),
+        (statements.keep_chunks, kept),
+        (statements.put_chunks(embeddings), put),
+    ):
+        if rows.keys:
+            connection.execute(statement, rows.parameters)
+
+
+class _Rows:
+    """Rows for a statement about many keys: one array for each column."""
+
+    def __init__(self) -> None:
+        self.keys: list[Key] = []
+        self._columns: dict[str, list[Any]] = {}
+
+    def add(self, key: Key, **values: Any) -> None:
+        """Add a row."""
+        self.keys.append(key)
+        for name, value in values.items():
+            self._columns.setdefault(name, []).append(value)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The arrays, those of the key among them."""
+        return key_arrays(self.keys) | self._columns
+
+
+def _unwanted(item: Write) -> list[int]:
+    """Return the ordinals of stored chunks that have other content now, or none.
+
+    They are deleted and not updated: no vector of the old content can stay, not even one of an
+    embedding that was added while this worker had the old registry before it.
+    """
+    wanted = {chunk.ordinal: chunk.content_hash for chunk in item.put}
+    return [
+        ordinal
+        for ordinal, stored in item.claimed.chunks.items()
+        if ordinal >= item.length or wanted.get(ordinal, stored.content_hash) != stored.content_hash
+    ]
+
+
+def lock_number(definition: IndexDefinition) -> int:
+    """Return the number of the advisory lock of a search index, and the seed of its keys'."""
+    name = f"{definition.schema}.{definition.name}"
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)

@@ -1,0 +1,3 @@
+-- Keeps what a claim holds; what ran out and was taken by another stays that one's.
+UPDATE {queue} SET leased_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
+WHERE queue_id = ANY(%(ids)s) AND lease = %(lease)s
