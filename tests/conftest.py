@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.plugins.orm",
     "tests.plugins.autogenerate",
     "tests.plugins.drift",
+    "tests.plugins.reconcile",
 ]

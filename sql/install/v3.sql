@@ -22,7 +22,10 @@ COMMENT ON TABLE pgsearch.lease IS 'What one worker does for all, such as the bu
 -- How far a reconciliation has come: the last key that was compared, and what was found.
 CREATE TABLE pgsearch.reconciliation (
   search_index_id integer     PRIMARY KEY REFERENCES pgsearch.search_index ON DELETE CASCADE,
+  -- Which vectors are made anew and compared: a sample, all, or none.
+  vectors         text        NOT NULL,
   after_key       jsonb,
+  compared        bigint      NOT NULL DEFAULT 0,
   found           jsonb       NOT NULL DEFAULT '{}',
   started_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );

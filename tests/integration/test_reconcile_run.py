@@ -1,0 +1,304 @@
+"""How a reconciliation goes: past writers, over interruptions, at a pace, and within a memory."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import IsolationLevel, errors
+
+from pgsearch import database as product
+from pgsearch.errors import DatabaseError
+from pgsearch.sync.reconciliation import Compared, reconcile
+from tests.plugins.reconcile import all_versions, counts, mended, only
+from tests.plugins.worker import SENTENCES, Stories, Watching
+
+ONE, TWO, THREE, FOUR = SENTENCES
+PROGRAM = str(Path(sys.executable).with_name("pgsearch"))
+
+
+def unseen(stories: Stories, *statements: str) -> None:
+    """Execute statements while no trigger fires."""
+    for statement in (
+        "SET session_replication_role = replica",
+        *statements,
+        "RESET session_replication_role",
+    ):
+        stories.execute(statement)
+
+
+class Interrupt:
+    """Interrupts a reconciliation after so many ranges."""
+
+    def __init__(self, ranges: int) -> None:
+        self._ranges = ranges
+
+    def __call__(self, _: Compared) -> None:
+        self._ranges -= 1
+        if self._ranges == 0:
+            raise KeyboardInterrupt
+
+
+def interrupted(stories: Stories, ranges: int, **options: object) -> None:
+    """Reconcile in ranges of two, and stop after so many of them."""
+    with pytest.raises(KeyboardInterrupt):
+        reconcile(stories.url, batch=2, on_progress=Interrupt(ranges), **options)  # type: ignore[arg-type]
+
+
+def test_it_goes_on_where_it_was_interrupted(whole: Stories) -> None:
+    unseen(whole, "UPDATE story SET body = 'Changed.' WHERE id IN (2, 3, 6)")
+    interrupted(whole, 2)
+    assert whole.waiting() == 2
+    told: list[Compared] = []
+    report = only(reconcile(whole.url, batch=2, on_progress=told.append))
+    assert report.resumed
+    # What the first one did is counted too, and not done again.
+    assert (report.compared, report.asked, whole.waiting()) == (7, 3, 3)
+    assert {f.kind: f.count for f in report.findings} == {
+        "stale document": 3,
+        "stale chunk": 3,
+        "surplus chunk": 6,
+    }
+    assert [t.compared for t in told] == [6, 7]
+    assert mended(whole) == {}
+    assert not only(reconcile(whole.url)).resumed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({"restart": True}, id="restart"), pytest.param({"vectors": "all"}, id="vectors")],
+)
+def test_it_begins_anew_if_it_is_told_so_or_looks_at_other_vectors(
+    whole: Stories, options: dict[str, bool]
+) -> None:
+    unseen(whole, "UPDATE story SET body = 'Changed.' WHERE id IN (2, 6)")
+    interrupted(whole, 2)
+    report = only(reconcile(whole.url, **options))  # type: ignore[arg-type]
+    assert (report.resumed, report.compared, report.waiting) == (False, 7, 1)
+
+
+def test_a_dry_run_leaves_an_interrupted_one_alone(whole: Stories) -> None:
+    interrupted(whole, 2)
+    before = all_versions(whole.connection)
+    assert only(reconcile(whole.url, dry_run=True, restart=True)).compared == 7
+    assert all_versions(whole.connection) == before
+    assert only(reconcile(whole.url)).resumed
+
+
+def test_two_at_once_do_not_get_in_each_others_way(whole: Stories) -> None:
+    def another(_: Compared) -> None:
+        reconcile(whole.url, restart=True)
+
+    with pytest.raises(DatabaseError, match="Another process is reconciling"):
+        reconcile(whole.url, batch=2, on_progress=another)
+
+
+def test_it_goes_on_after_a_kill(whole: Stories) -> None:
+    whole.execute(
+        "INSERT INTO story (id, body) SELECT n, 'Story ' || n FROM generate_series(101, 200) AS n"
+    )
+    whole.drain()
+    unseen(whole, "DELETE FROM story WHERE id % 10 = 0")
+    command = [PROGRAM, "--database", whole.url, "reconcile", "--batch=3", "--rate=50"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        compared = "SELECT coalesce(max(compared), 0) FROM pgsearch.reconciliation"
+        while whole.value(compared) < 30:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    report = only(reconcile(whole.url))
+    assert (report.resumed, report.compared, report.asked) == (True, 107, 10)
+    assert [(f.kind, f.count) for f in report.findings] == [
+        ("orphaned document", 10),
+        ("orphaned chunk", 10),
+    ]
+    assert whole.waiting() == 10
+    assert mended(whole) == {}
+
+
+def test_a_change_of_the_search_index_is_noticed(whole: Stories) -> None:
+    def change(_: Compared) -> None:
+        whole.execute("UPDATE pgsearch.search_index SET definition = definition || '{\"x\": 1}'")
+
+    with pytest.raises(DatabaseError, match="story_search was changed by a migration"):
+        reconcile(whole.url, batch=2, on_progress=change)
+
+
+def test_an_embedding_that_goes_is_noticed(whole: Stories) -> None:
+    def drop(_: Compared) -> None:
+        whole.execute("ALTER TABLE story_search_chunk DROP COLUMN IF EXISTS embedding_hash_v1")
+
+    with pytest.raises(DatabaseError, match="story_search was changed by a migration"):
+        reconcile(whole.url, batch=2, on_progress=drop)
+
+
+def test_a_range_takes_no_less_time_than_was_asked_for(whole: Stories) -> None:
+    assert only(reconcile(whole.url, batch=1, rate=14)).seconds >= 0.5
+
+
+def test_the_end_is_known_from_the_beginning(whole: Stories) -> None:
+    told: list[Compared] = []
+    reconcile(whole.url, batch=3, on_progress=told.append)
+    assert [(t.compared, t.total) for t in told] == [(3, 7), (6, 7), (7, 7)]
+    whole.execute("ANALYZE story")
+    told.clear()
+    reconcile(whole.url, batch=3, on_progress=told.append)
+    assert [(t.compared, t.total) for t in told] == [(3, 7), (6, 7), (7, 7)]
+
+
+def test_nobody_waits_while_the_model_computes(whole: Stories) -> None:
+    def write(texts: Sequence[str]) -> None:
+        whole.execute("SET lock_timeout = '50ms'")
+        whole.execute("DELETE FROM story WHERE id = 1")
+        whole.execute("UPDATE story SET body = 'Changed.'")
+        whole.execute("TRUNCATE story")
+        idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        assert whole.value(f"{idle} AND datname = current_database()") == 0
+
+    assert counts(reconcile(whole.url, load=lambda _: Watching(write))) == {}
+
+
+class Writers:
+    """Threads that write stories in each isolation level while something else goes on."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._stop = threading.Event()
+        self.errors: list[BaseException] = []
+        self.writes = 0
+        self._threads = [
+            threading.Thread(target=self._write, args=[level, number])
+            for number, level in enumerate(
+                [
+                    IsolationLevel.READ_COMMITTED,
+                    IsolationLevel.REPEATABLE_READ,
+                    IsolationLevel.SERIALIZABLE,
+                ]
+            )
+        ]
+
+    def __enter__(self) -> Writers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _write(self, level: IsolationLevel, seed: int) -> None:
+        draw = random.Random(seed)
+        try:
+            with product.connect(self._url) as connection:
+                connection.isolation_level = level
+                while not self._stop.is_set():
+                    try:
+                        with connection.transaction():
+                            self._change(connection, draw)
+                        self.writes += 1
+                    except (errors.OperationalError, errors.UniqueViolation):
+                        continue  # writers get into each other's way
+        except BaseException as error:
+            self.errors.append(error)
+
+    def _change(self, connection: product.Connection, draw: random.Random) -> None:
+        for _ in range(draw.randint(1, 3)):
+            id_ = draw.randint(1, 60)
+            body = " ".join(draw.choices(SENTENCES, k=draw.randint(0, 3)))
+            statement, *parameters = draw.choice(
+                [
+                    (
+                        "INSERT INTO story (id, body) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                        id_,
+                        body,
+                    ),
+                    ("UPDATE story SET body = %s WHERE id = %s", body, id_),
+                    ("UPDATE story SET body = %s WHERE id = %s", body, id_),
+                    ("DELETE FROM story WHERE id = %s", id_),
+                    ("UPDATE story SET id = id + 100 WHERE id = %s", id_),
+                ]
+            )
+            connection.execute(statement.encode(), parameters)
+
+
+def test_what_is_being_written_is_never_taken_for_damage(whole: Stories) -> None:
+    worker = whole.worker()
+    working = threading.Thread(target=worker.run, kwargs={"poll_s": 0.01})
+    found: list[dict[str, int]] = []
+    waiting = 0
+    with Writers(whole.url) as writers:
+        working.start()
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            report = reconcile(whole.url, batch=16, vectors="all")
+            found.append(counts(report))
+            waiting += only(report).waiting
+    worker.stop()
+    working.join()
+    assert writers.errors == []
+    assert found == [{}] * len(found)
+    # There was enough to be deceived by.
+    assert (len(found) > 5, writers.writes > 100, waiting > 10) == (True, True, True)
+    whole.drain()
+    assert mended(whole) == {}
+
+
+def test_damage_is_found_among_writers(whole: Stories) -> None:
+    whole.insert(THREE)
+    whole.drain()
+    unseen(whole, "INSERT INTO story (id, body) VALUES (-1, 'Nobody saw it.')")
+    with Writers(whole.url):
+        assert counts(reconcile(whole.url)) == {"missing document": 1, "missing chunk": 1}
+    assert mended(whole) == {}
+
+
+def test_long_texts_are_read_one_by_one(whole: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgsearch.sync.reconciliation.examine.TEXT_BYTES", 40_000)
+    paragraph = f"{ONE} {TWO} {THREE} {FOUR}\n\n"
+    bodies = [f"{n}: " + paragraph * 60 for n in range(30)]
+    unseen(
+        whole,
+        *(
+            f"INSERT INTO story (id, body) VALUES ({100 + n}, '{body}')"
+            for n, body in enumerate(bodies)
+        ),
+    )
+    assert sum(map(len, bodies)) > 500_000
+    reconcile(whole.url, dry_run=True)  # once, so that nothing is imported below
+    tracemalloc.start()
+    try:
+        report = reconcile(whole.url, dry_run=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert counts(report)["missing document"] == 30
+    assert peak < 500_000
+
+
+def test_a_row_that_security_hides_is_an_error_and_no_damage(whole: Stories) -> None:
+    """Else every document of a row that the role must not see would be taken for an orphan."""
+    database = whole.connection.info.dbname
+    role = f"reader_{database}"
+    for statement in (
+        f"CREATE ROLE {role} LOGIN",
+        "ALTER TABLE story ENABLE ROW LEVEL SECURITY",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
+        f"GRANT USAGE ON SCHEMA public TO {role}",
+    ):
+        whole.execute(statement)
+    try:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            reconcile(whole.url.replace("postgres@", f"{role}@"), dry_run=True)
+    finally:
+        whole.execute(f"DROP OWNED BY {role}")
+        whole.execute(f"DROP ROLE {role}")
