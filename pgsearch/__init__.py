@@ -9,6 +9,7 @@ from pgsearch.errors import Error
 
 if TYPE_CHECKING:
     from pgsearch.orm import Hit, search
+    from pgsearch.sync import sync_once
 
 __all__ = [
     "Chunking",
@@ -20,16 +21,22 @@ __all__ = [
     "SearchIndex",
     "__version__",
     "search",
+    "sync_once",
 ]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import `search` and `Hit` when they are first used: they need SQLAlchemy's ORM."""
+    """Import what needs SQLAlchemy's ORM, or psycopg, when it is first used."""
     if name in ("Hit", "search"):
         from pgsearch.orm.select import Hit, search
 
         globals().update(Hit=Hit, search=search)
         return globals()[name]
+    if name == "sync_once":
+        from pgsearch.sync import sync_once
+
+        globals().update(sync_once=sync_once)
+        return sync_once
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

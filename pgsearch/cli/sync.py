@@ -19,9 +19,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("indexes", nargs=-1, metavar="[INDEX]...")
-@click.option("--batch", default=256, show_default=True, help="Changes per batch.")
+@click.option("--batch", default=1024, show_default=True, help="Changes per batch at most.")
+@click.option("--rate", type=float, help="Rows per second that fills may take at most.")
+@click.option("--max-seconds", type=float, help="Begin nothing new after that time.")
 @click.pass_obj
-def command(url: str | None, indexes: tuple[str, ...], batch: int) -> None:
+def command(
+    url: str | None,
+    indexes: tuple[str, ...],
+    batch: int,
+    rate: float | None,
+    max_seconds: float | None,
+) -> None:
     """Embed what waits, and return.
 
     Fills existing tables and added embeddings, builds HNSW indexes, and activates a first
@@ -31,7 +39,14 @@ def command(url: str | None, indexes: tuple[str, ...], batch: int) -> None:
 
     uri = console.use_database(url)
     with console.progress() as display:
-        report = Worker(uri, indexes=indexes, batch_rows=batch, on_progress=show(display)).drain()
+        worker = Worker(
+            uri,
+            indexes=indexes,
+            batch_rows=batch,
+            backfill_rate=rate,
+            on_progress=show(display),
+        )
+        report = worker.drain(max_seconds=max_seconds)
     click.echo(summary(report))
     if report.problems:
         raise report.problems[0]

@@ -18,20 +18,30 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("indexes", nargs=-1, metavar="[INDEX]...")
-@click.option("--poll", default=1.0, show_default=True, help="Seconds between looks at the queue.")
-@click.option("--batch", default=256, show_default=True, help="Changes per batch.")
+@click.option("--poll", default=0.1, show_default=True, help="Seconds between looks at the queue.")
+@click.option("--batch", default=1024, show_default=True, help="Changes per batch at most.")
+@click.option("--rate", type=float, help="Rows per second that fills may take at most.")
 @click.pass_obj
-def command(url: str | None, indexes: tuple[str, ...], poll: float, batch: int) -> None:
+def command(
+    url: str | None, indexes: tuple[str, ...], poll: float, batch: int, rate: float | None
+) -> None:
     """Embed what changes, until stopped by SIGTERM or Ctrl-C.
 
-    Any number of workers may run at once. A stopped worker finishes the batch that it is at.
+    Any number of workers may run at once. A stopped worker finishes the call of the model that it
+    is at, and gives the rest back.
     Without an INDEX, all search indexes are kept up to date.
     """
     from pgsearch.cli.sync import summary
     from pgsearch.sync import Worker
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    worker = Worker(console.use_database(url), indexes=indexes, batch_rows=batch, on_progress=_log)
+    worker = Worker(
+        console.use_database(url),
+        indexes=indexes,
+        batch_rows=batch,
+        backfill_rate=rate,
+        on_progress=_log,
+    )
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         logging.info("Stopping after this batch (%s).", signal.Signals(number).name)

@@ -55,11 +55,13 @@ class Builder:
         self._build.add_done_callback(lambda _: self._on_end())
         return True
 
-    def check(self) -> None:
-        """Raise what made the last build fail, once."""
-        if self._build is not None and self._build.done():
-            build, self._build = self._build, None
-            build.result()
+    def check(self) -> bool:
+        """Raise what made the last build fail; return whether one has ended since it was asked."""
+        if self._build is None or not self._build.done():
+            return False
+        build, self._build = self._build, None
+        build.result()
+        return True
 
     def close(self) -> None:
         """Cancel what is being built; what is left of it is INVALID, and built anew."""

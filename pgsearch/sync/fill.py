@@ -42,8 +42,14 @@ class DocumentFill:
         self._index = index
         self._statements = Statements(index.definition)
         self._rows = FIRST_RANGE
+        self._left: int | None = None
         #: Whether another worker was at it when it was last tried.
         self.is_elsewhere = False
+
+    @property
+    def left(self) -> int | None:
+        """About how many rows are left, as far as is known."""
+        return None if self._left is None else max(self._left, 0)
 
     def step(self, connection: Connection) -> int | None:
         """Write the documents of the next key range.
@@ -81,6 +87,13 @@ class DocumentFill:
                 [position[0], self._rows],
             ).fetchone()
             assert row is not None
+            if self._left is None:
+                estimate = connection.execute(
+                    self._statements.rows_left, {"refill": self._index.refill}
+                ).fetchone()
+                self._left = estimate[0] if estimate else None
+            if self._left is not None:
+                self._left -= row[1]
             connection.execute(
                 SQL(resources.sql("sync/fill_advance.sql")),
                 {"id": self._index.id, "last": row[0]},

@@ -104,7 +104,7 @@ class Pipeline:
         batch = self._batches[0]
         try:
             self._wait(connection, batch)
-            batch.task.took(batch.computed.result(), len(batch.claim.queue_ids))
+            batch.task.pace.took(batch.computed.result(), len(batch.claim.queue_ids))
             self._write(connection, batch, report)
         except Interrupted:
             _release(connection, batch.task, batch.claim)
@@ -112,7 +112,7 @@ class Pipeline:
         except Throttled as error:
             seconds = _THROTTLED_S if error.retry_after is None else error.retry_after
             log.warning("%s: waiting for %.0f s: %s", batch.task.index.name, seconds, error.message)
-            batch.task.pause(seconds)
+            batch.task.pace.pause(seconds)
             _release(connection, batch.task, batch.claim)
             return None
         except BaseException:

@@ -25,7 +25,7 @@ from pgsearch.sync.fill import fill_embedding
 from pgsearch.sync.partitions import PartitionWatch
 from pgsearch.sync.pipeline import Pipeline
 from pgsearch.sync.report import Progress, Report
-from pgsearch.sync.task import Task, open_task
+from pgsearch.sync.task import Pace, Task, open_task
 from pgsearch.sync.throttle import Throttle
 from pgsearch.sync.wake import Listener
 
@@ -172,10 +172,11 @@ class Session:
                 busy = self._is_changed(index)
         if not self._began:
             busy |= self.finish()
-        if not busy and self._listener is None and self._builder.is_busy:
-            self._stop.wait(_WAIT_S)
-            return True
-        return busy
+        if busy or self._listener is not None:
+            return busy
+        if self._builder.is_busy:
+            return self._wait(_WAIT_S)
+        return self._builder.check()
 
     def _is_changed(self, index: RegisteredIndex) -> bool:
         """Return whether a migration has changed or dropped a search index; else raise the error.
@@ -213,7 +214,7 @@ class Session:
 
     def _is_due(self) -> bool:
         """Return whether anything is due in the queues of the search indexes that are known."""
-        tasks = [task for task in self._tasks.values() if not task.pause_s]
+        tasks = [task for task in self._tasks.values() if not task.pace.pause_s]
         if not tasks:
             return False
         due = SQL(" OR ").join(SQL("({})").format(task.statements.is_due) for task in tasks)
@@ -224,10 +225,12 @@ class Session:
 
     def _task(self, index: RegisteredIndex) -> Task:
         known = self._tasks.get(index.id)
-        if known is None or known.index != index:
-            known = open_task(self._connection, index, self._options.load, self._options.batch_rows)
-            self._tasks[index.id] = known
-        return known
+        if known is not None and known.index == index:
+            return known
+        pace = Pace(self._options.batch_rows) if known is None else known.pace
+        task = open_task(self._connection, index, self._options.load, pace)
+        self._tasks[index.id] = task
+        return task
 
     def _turn(self, index: RegisteredIndex) -> bool:
         """Do what is urgent: fresh changes, then what was there before, then the embeddings."""
@@ -257,8 +260,8 @@ class Session:
         """Claim what is due and send it on its way; return whether there was anything."""
         if self._connection.execute(task.statements.is_due).fetchone() != (True,):
             return False
-        if task.pause_s:
-            return self._wait(task.pause_s)
+        if task.pace.pause_s:
+            return self._wait(task.pace.pause_s)
         if not self._load(task):
             return False
         # While documents are being written they come first; others may embed them meanwhile.
@@ -268,7 +271,7 @@ class Session:
             self._connection,
             task.statements,
             task.columns,
-            rows=task.rows,
+            rows=task.pace.rows,
             lease_s=self._options.lease_s,
             fresh=fresh,
         )
@@ -307,7 +310,7 @@ class Session:
         if self._listener is None or not isinstance(error, ModelUnavailable):
             raise error
         log.error("%s: trying again in %.0f s: %s", task.index.name, _UNAVAILABLE_S, error)
-        task.pause(_UNAVAILABLE_S)
+        task.pace.pause(_UNAVAILABLE_S)
         return False
 
     def _finish_oldest(self) -> None:
@@ -341,7 +344,7 @@ class Session:
             self._throttle.spend(written)
             self._pipeline.renew(self._connection)
             if written:
-                self._tell(task.index, "documents", written)
+                self._tell(task.index, "documents", written, task.fill.left)
         return busy
 
     def _fill_embeddings(self, task: Task) -> bool:

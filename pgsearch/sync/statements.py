@@ -42,7 +42,8 @@ class Statements:
         aliases = ("queue", "wanted", "leased", "kept", "gone", "put", "done")
         holes |= {f"{alias}_key": columns(key, alias) for alias in aliases}
         texts = [
-            SQL("{}::text[]").format(Placeholder(f"key_{position}")) for position in range(len(key))
+            SQL("{}::text[]").format(Placeholder(f"key_{position}", "b"))
+            for position in range(len(key))
         ]
         arrays = [
             SQL("{}::{}[]").format(text, sql_type(column.type))
@@ -146,6 +147,11 @@ class Statements:
         return self._compose("waiting")
 
     @cached_property
+    def rows_left(self) -> Composed:
+        """Estimate how many rows a fill goes over: `refill` → count or NULL."""
+        return self._compose("rows_left")
+
+    @cached_property
     def backlog(self) -> Composed:
         """Count the rows of a backfill, up to `limit`: → count."""
         return self._compose("backlog")
@@ -187,7 +193,7 @@ class Statements:
             put_columns=_listed(Identifier("put", f"vector_{n}") for n in numbered),
             vector_names=_listed(Identifier(f"vector_{n}") for n in numbered),
             vector_arrays=_listed(
-                SQL("{}::vector[]").format(Placeholder(f"vectors_{n}")) for n in numbered
+                SQL("{}::vector[]").format(Placeholder(f"vectors_{n}", "b")) for n in numbered
             ),
             column_updates=_listed(
                 SQL("{0} = coalesce(excluded.{0}, old.{0})").format(column) for column in columns_

@@ -32,6 +32,36 @@ _SHORTEST_BATCH: Final = 16
 _COUNT_EVERY_S: Final = 2.0
 
 
+class Pace:
+    """How fast a search index is worked on, whatever else changes about it.
+
+    Args:
+        longest_batch: Queue rows of a batch at most.
+    """
+
+    def __init__(self, longest_batch: int) -> None:
+        self._longest_batch = longest_batch
+        self._paused_until = 0.0
+        #: Queue rows of the next batch.
+        self.rows = min(_FIRST_BATCH, longest_batch)
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds for which a provider has asked to be left alone."""
+        return max(0.0, self._paused_until - time.monotonic())
+
+    def pause(self, seconds: float) -> None:
+        """Claim nothing for some seconds."""
+        self._paused_until = time.monotonic() + seconds
+
+    def took(self, seconds: float, rows: int) -> None:
+        """Note what a batch took, for the next one to be as long as it should be."""
+        if rows < self.rows and seconds < _BATCH_S:
+            return  # there was no more
+        wanted = self.rows * min(max(_BATCH_S / max(seconds, 1e-6), 0.5), 2.0)
+        self.rows = max(min(round(wanted), self._longest_batch), min(_SHORTEST_BATCH, self.rows))
+
+
 @dataclass
 class Task:
     """One search index with what its synchronisation needs.
@@ -40,32 +70,24 @@ class Task:
         index: The search index, as it was read from the registry.
         statements: Its statements.
         embeddings: Its live embeddings.
-        longest_batch: Queue rows of a batch at most.
+        pace: How fast it is worked on.
     """
 
     index: RegisteredIndex
     statements: Statements
     embeddings: tuple[LoadedEmbedding, ...]
-    longest_batch: int
+    pace: Pace
     fill: DocumentFill = field(init=False)
-    rows: int = field(init=False)
-    paused_until: float = 0.0
     _waiting: int = 0
     _counted_at: float | None = None
 
     def __post_init__(self) -> None:
         self.fill = DocumentFill(self.index)
-        self.rows = min(_FIRST_BATCH, self.longest_batch)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The embeddings' columns."""
         return tuple(embedding.column for embedding in self.embeddings)
-
-    @property
-    def pause_s(self) -> float:
-        """Seconds for which a provider has asked to be left alone."""
-        return max(0.0, self.paused_until - time.monotonic())
 
     def is_like(self, other: Task) -> bool:
         """Return whether another task has the same vectors to make."""
@@ -75,17 +97,6 @@ class Task:
         """Load the models that are not loaded yet."""
         for embedding in self.embeddings:
             embedding.embedder  # noqa: B018  a cached property
-
-    def pause(self, seconds: float) -> None:
-        """Claim nothing for some seconds."""
-        self.paused_until = time.monotonic() + seconds
-
-    def took(self, seconds: float, rows: int) -> None:
-        """Note what a batch took, for the next one to be as long as it should be."""
-        if rows < self.rows and seconds < _BATCH_S:
-            return  # there was no more
-        wanted = self.rows * min(max(_BATCH_S / max(seconds, 1e-6), 0.5), 2.0)
-        self.rows = max(min(round(wanted), self.longest_batch), min(_SHORTEST_BATCH, self.rows))
 
     def waiting(self, connection: Connection, done: int) -> int:
         """Return about how many queue rows wait, after some were done."""
@@ -102,7 +113,7 @@ def open_task(
     connection: Connection,
     index: RegisteredIndex,
     load: Callable[[Model], Embedder],
-    longest_batch: int,
+    pace: Pace,
 ) -> Task:
     """Return the task of a search index; its models are loaded when they are needed.
 
@@ -110,7 +121,7 @@ def open_task(
         connection: A connection that is in no transaction.
         index: The search index.
         load: Makes the Embedder of a model.
-        longest_batch: Queue rows of a batch at most.
+        pace: How fast it is worked on.
     """
     definition = index.definition
     statements = Statements(
@@ -128,7 +139,7 @@ def open_task(
         embeddings.append(
             LoadedEmbedding(registered, partial(_verified, connection, registered, load), adoption)
         )
-    return Task(index, statements, tuple(embeddings), longest_batch)
+    return Task(index, statements, tuple(embeddings), pace)
 
 
 def _verified(

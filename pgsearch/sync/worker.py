@@ -130,3 +130,47 @@ class Worker:
             stop=self._stop,
             listener=None if until_done else self._listener,
         )
+
+
+def sync_once(
+    url: str | None = None,
+    *,
+    indexes: Sequence[str] = (),
+    max_seconds: float | None = None,
+    load: Callable[[Model], Embedder] = models.load,
+    batch_rows: int = 1024,
+    max_attempts: int = 5,
+    backfill_rate: float | None = None,
+) -> Report:
+    """Bring search indexes up to date and return: for a scheduler, a task queue or a script.
+
+    It may run at any time, beside workers and beside itself. What it has begun when the time is
+    over is brought to its end; the next call goes on where it stopped.
+
+    Args:
+        url: The database; without it $DATABASE_URL, else the embedded one.
+        indexes: Names of search indexes; all of them if none is named.
+        max_seconds: No new batch is begun after that time; None for no limit.
+        load: Makes the Embedder of a model.
+        batch_rows: Queue rows per claim at most; there are fewer where a model is slow.
+        max_attempts: After so many failures a document is parked.
+        backfill_rate: Rows per second that fills may take at most; None for no limit.
+
+    Returns:
+        What was done. `report.failed` counts documents on which a model failed, and
+        `report.problems` says what kept search indexes from being worked on.
+
+    Raises:
+        DatabaseError: The database cannot be reached, pgsearch is not installed in it, or there
+            is no search index that could be worked on.
+        ModelError: A model cannot be used, or is not the registered one.
+    """
+    worker = Worker(
+        database.database_url(url),
+        indexes=indexes,
+        load=load,
+        batch_rows=batch_rows,
+        max_attempts=max_attempts,
+        backfill_rate=backfill_rate,
+    )
+    return worker.drain(max_seconds=max_seconds)

@@ -1,6 +1,6 @@
 -- Vectors that equal content has elsewhere in the search index.
 SELECT wanted.content_hash, equal.vector
-FROM unnest(%(hashes)s::bytea[]) AS wanted (content_hash)
+FROM unnest(%(hashes)b::bytea[]) AS wanted (content_hash)
 CROSS JOIN LATERAL (
   SELECT {column} AS vector FROM {chunk} AS chunk
   WHERE chunk.content_hash = wanted.content_hash AND {column} IS NOT NULL
