@@ -12,10 +12,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Final
+from typing import Final, TypeAlias
+
+import psycopg
 
 from pgsearch.database import Connection
 from pgsearch.errors import Throttled
@@ -30,6 +34,10 @@ log = logging.getLogger(__name__)
 
 #: How long a provider is left alone that asks for it without saying how long; seconds.
 _THROTTLED_S: Final = 10.0
+
+
+#: A claim that nobody works on any more, with its task.
+Lost: TypeAlias = tuple[Task, Claim]
 
 
 @dataclass(eq=False)
@@ -107,19 +115,19 @@ class Pipeline:
             batch.task.pace.took(batch.computed.result(), len(batch.claim.queue_ids))
             self._write(connection, batch, report)
         except Interrupted:
-            _release(connection, batch.task, batch.claim)
+            self._give_back(connection)
             return None
         except Throttled as error:
             seconds = _THROTTLED_S if error.retry_after is None else error.retry_after
             log.warning("%s: waiting for %.0f s: %s", batch.task.index.name, seconds, error.message)
             batch.task.pace.pause(seconds)
-            _release(connection, batch.task, batch.claim)
+            self._give_back(connection)
             return None
         except BaseException:
-            _release(connection, batch.task, batch.claim)
+            if not connection.closed:  # else it stays, for the next session to give back
+                self._give_back(connection)
             raise
-        finally:
-            self._batches.popleft()
+        self._batches.popleft()
         return batch
 
     def _wait(self, connection: Connection, batch: Batch) -> None:
@@ -166,12 +174,14 @@ class Pipeline:
             else:
                 self.finish(connection, report)
 
-    def abandon(self, connection: Connection) -> None:
-        """Give back all that is on its way."""
+    def abandon(self) -> list[Lost]:
+        """Let go of all that is on its way; return what is to be given back."""
         self._is_over = True
-        while self._batches:
-            self._batches[0].computed.cancel()
-            self._give_back(connection)
+        lost = [(batch.task, batch.claim) for batch in self._batches]
+        for batch in self._batches:
+            batch.computed.cancel()
+        self._batches.clear()
+        return lost
 
     def _give_back(self, connection: Connection) -> None:
         batch = self._batches.popleft()
@@ -181,6 +191,13 @@ class Pipeline:
         """End the thread of the models."""
         self._is_over = True
         self._models.shutdown(wait=True, cancel_futures=True)
+
+
+def give_back(connection: Connection, lost: Sequence[Lost]) -> None:
+    """Give claims back that were let go of, as after a connection broke."""
+    for task, claim in lost:
+        with suppress(psycopg.errors.UndefinedTable):  # dropped meanwhile
+            _release(connection, task, claim)
 
 
 def _release(connection: Connection, task: Task, claim: Claim) -> None:

@@ -23,7 +23,7 @@ from pgsearch.registry import RegisteredIndex
 from pgsearch.sync import queue
 from pgsearch.sync.fill import fill_embedding
 from pgsearch.sync.partitions import PartitionWatch
-from pgsearch.sync.pipeline import Pipeline
+from pgsearch.sync.pipeline import Lost, Pipeline, give_back
 from pgsearch.sync.report import Progress, Report
 from pgsearch.sync.task import Pace, Task, open_task
 from pgsearch.sync.throttle import Throttle
@@ -78,6 +78,7 @@ class Session:
         report: Where to add what was done.
         stop: Set when the worker is to stop.
         listener: Wakes it; without one it works until nothing is left to do.
+        lost: What sessions before could not give back.
     """
 
     def __init__(
@@ -89,12 +90,14 @@ class Session:
         *,
         stop: Event,
         listener: Listener | None,
+        lost: list[Lost],
     ) -> None:
         self._connection = connection
         self._options = options
         self._report = report
         self._stop = stop
         self._listener = listener
+        self._lost = lost
         self._pipeline = Pipeline(
             lease_s=options.lease_s, max_attempts=options.max_attempts, stop=stop
         )
@@ -115,6 +118,7 @@ class Session:
             connection.read_only = False
             registry.require_installed(connection)
             database.register_vectors(connection)
+            self._give_back()
         except BaseException:
             connection.close()
             raise
@@ -129,12 +133,18 @@ class Session:
         try:
             if kind is None:
                 self._pipeline.stop(self._connection, self._report)
-            elif not self._connection.broken:
-                self._pipeline.abandon(self._connection)
+            self._lost += self._pipeline.abandon()
+            if not self._connection.closed:
+                self._give_back()
         finally:
             self._builder.close()
             self._pipeline.close()
             self._connection.close()
+
+    def _give_back(self) -> None:
+        """Give back what a connection that broke has left leased."""
+        give_back(self._connection, self._lost)
+        self._lost.clear()
 
     def check_indexes(self) -> None:
         """Note what keeps search indexes from being worked on; raise it if that is all of them."""

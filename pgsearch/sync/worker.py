@@ -13,6 +13,7 @@ from pgsearch import database, models
 from pgsearch.declare import Model
 from pgsearch.errors import ConnectionFailed
 from pgsearch.models.protocol import Embedder
+from pgsearch.sync.pipeline import Lost
 from pgsearch.sync.report import Progress, Report
 from pgsearch.sync.session import Options, Session
 from pgsearch.sync.wake import Listener
@@ -62,6 +63,7 @@ class Worker:
         )
         self._stop = Event()
         self._listener = Listener(url)
+        self._lost: list[Lost] = []
 
     def stop(self) -> None:
         """Make `run` and `drain` return after the call of a model that they are at.
@@ -129,6 +131,7 @@ class Worker:
             report,
             stop=self._stop,
             listener=None if until_done else self._listener,
+            lost=self._lost,
         )
 
 

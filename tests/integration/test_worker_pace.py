@@ -188,6 +188,35 @@ def test_a_stopped_worker_gives_back_what_it_has_not_begun(stories: Stories) -> 
     assert stories.value("SELECT count(*) FROM story_search_queue WHERE leased_until > now()") == 0
 
 
+def test_what_a_broken_connection_has_left_leased_is_given_back(stories: Stories) -> None:
+    stories.drain()
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
+    )
+    calls: list[None] = []
+
+    def break_once(texts: Sequence[str]) -> None:
+        calls.append(None)
+        if len(calls) == 1:
+            stories.execute(cut)
+
+    worker = stories.worker(Watching(break_once))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        (story,) = stories.insert(ONE)
+        until = time.monotonic() + 10
+        while stories.chunks(story) != [ONE]:
+            assert time.monotonic() < until, "it waits for a lease that is its own"
+            time.sleep(0.02)
+    finally:
+        worker.stop()
+        thread.join()
+    assert (len(calls), stories.waiting()) == (2, 0)
+
+
 def test_a_notification_wakes_a_worker_at_once(stories: Stories) -> None:
     stories.execute(
         "UPDATE pgsearch.search_index SET definition = definition || '{\"notify\": true}'"
