@@ -80,12 +80,15 @@ class Claim:
         documents: What was read.
         truncations: Queue rows that ask to clear the whole index.
         parked: How many queue rows were parked, for worker after worker ended over them.
+        is_suspect: Whether a worker has ended over some of them: nothing else should be on its
+            way meanwhile, or it would be taken for the cause.
     """
 
     lease: int
     documents: tuple[Claimed, ...] = ()
     truncations: tuple[int, ...] = ()
     parked: int = 0
+    is_suspect: bool = False
 
     @property
     def queue_ids(self) -> list[int]:
@@ -107,6 +110,7 @@ class _Leased:
     rewrite: set[Key] = field(default_factory=set)
     truncations: list[int] = field(default_factory=list)
     parked: int = 0
+    is_suspect: bool = False
 
     @property
     def queue_ids(self) -> list[int]:
@@ -154,7 +158,9 @@ def claim(
         if not connection.closed:
             release(connection, statements, leased.number, leased.queue_ids)
         raise
-    return Claim(leased.number, documents, tuple(leased.truncations), leased.parked)
+    return Claim(
+        leased.number, documents, tuple(leased.truncations), leased.parked, leased.is_suspect
+    )
 
 
 def _lease(
@@ -172,8 +178,9 @@ def _lease(
                 "max_lost": MAX_LOST,
             },
         ).fetchall()
-    for queue_id, rewrite, is_parked, *texts in sorted(found):
+    for queue_id, rewrite, lost, is_parked, *texts in sorted(found):
         key = tuple(texts)
+        leased.is_suspect |= lost > 0
         if is_parked:
             leased.parked += 1
         elif None in key:

@@ -289,8 +289,10 @@ class Session:
             return not fills and fresh and self._wait(self._throttle.wait_s)
         self._began = True
         self._throttle.spend(claim.backfilled)
+        if claim.is_suspect:
+            self.finish()
         self._pipeline.start(self._connection, task, claim)
-        while len(self._pipeline) > 1:
+        while len(self._pipeline) > (0 if claim.is_suspect else 1):
             self._finish_oldest()
         return True
 

@@ -78,7 +78,8 @@ class Statements:
     def claim(self) -> Composed:
         """Lease due queue rows: `rows`, `below`, `lease`, `lease_s`, `max_lost`.
 
-        → id, whether the document has to be rewritten, whether it was parked instead, key
+        → id, whether the document has to be rewritten, how often it was lost, whether it was
+        parked instead, key
         """
         return self._compose("claim")
 

@@ -36,8 +36,8 @@ leased AS (
   FROM counted
   WHERE queue.queue_id = counted.queue_id
     AND place <= greatest(1, %(rows)s >> least(2 * most, 30))
-  RETURNING queue.queue_id, queue.rewrite, is_parked, {queue_key}
+  RETURNING queue.queue_id, queue.rewrite, queue.lost, is_parked, {queue_key}
 )
-SELECT leased.queue_id, leased.rewrite, leased.is_parked, {leased_key_texts}
+SELECT leased.queue_id, leased.rewrite, leased.lost, leased.is_parked, {leased_key_texts}
 FROM leased
 WINDOW same AS (PARTITION BY {leased_key} ORDER BY leased.queue_id)

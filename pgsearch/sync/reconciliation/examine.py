@@ -244,15 +244,19 @@ class Examiner:
             if facts.texts is None:
                 self._examine_gone(examined, facts, snapshot.orphans.get(place, _Orphans()))
             else:
-                self._examine_document(examined, facts, expected[place])
+                self._examine_document(examined, facts, expected.get(place))
                 if self._cutter is not None:
                     self._examine_chunks(examined, facts.texts, snapshot.chunks.get(place, ()))
             self._note_queue(examined, facts, snapshot.queued, place)
             yield examined
 
     def _expected(self, facts: Mapping[int, _Facts]) -> dict[int, tuple[bytes, int, bool]]:
-        """Return what the documents of rows should be: digest, length, whether truncated."""
-        rows = {place: f.texts for place, f in facts.items() if f.texts is not None}
+        """Return what the documents that rows have should be: digest, length, whether truncated."""
+        rows = {
+            place: f.texts
+            for place, f in facts.items()
+            if f.texts is not None and f.generation is not None
+        }
         if not rows:
             return {}
         parameters: dict[str, Any] = {
@@ -272,7 +276,7 @@ class Examiner:
             examined.unfit += chunks.unfit or ()
 
     def _examine_document(
-        self, examined: Examined, facts: _Facts, expected: tuple[bytes, int, bool]
+        self, examined: Examined, facts: _Facts, expected: tuple[bytes, int, bool] | None
     ) -> None:
         if facts.generation is None:
             examined.found[Found(Kind.MISSING_DOCUMENT)] = 1
