@@ -35,6 +35,11 @@ class Processes:
         self._pool: dict[Any, Any] | None = None
         self._turn = threading.Lock()
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether they compute on the CPU, all of them."""
+        return set(self._devices) == {"cpu"}
+
     def sharing(self, encode: Callable[..., Any]) -> Callable[..., Any]:
         """Return a method of the model that shares its texts out among the processes."""
 
@@ -62,8 +67,8 @@ class Processes:
 
     def _started(self) -> dict[Any, Any]:
         if self._pool is None:
-            on_cpu = self._devices.count("cpu")
-            with _environment(_settings(on_cpu)), _deaf_to_interrupts():
+            settings = _settings(self._devices.count("cpu"))
+            with _environment(settings), _deaf_to_interrupts():
                 self._pool = self._transformer.start_multi_process_pool(self._devices)
             # At the end of the program too, or Python reports what they leave behind.
             self._finish = weakref.finalize(

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SentenceTransformersEmbedder", "load"]
 
-#: Texts per forward pass. The library sorts texts by length first, so little is padded.
+#: Texts per forward pass on a GPU. The library sorts texts by length first, so little is padded.
 _BATCH_SIZE: Final = 64
+
+#: On a CPU a pass should be small: it computes no faster per token in a larger one, and a larger
+#: one is padded more. So many characters, and within these bounds so many texts.
+_CPU_BATCH_CHARS: Final = 4096
+_CPU_BATCH_SIZES: Final = (8, 64)
 
 #: Seconds that the hub has to answer whether it has a model.
 _HUB_TIMEOUT_S: Final = 10.0
@@ -87,6 +92,8 @@ class SentenceTransformersEmbedder:
         self._model = model
         self._transformer = transformer
         self._processes = processes
+        on_cpu = processes.on_cpu if processes else transformer.device.type == "cpu"
+        self._batch_size = _cpu_batch_size if on_cpu else lambda _: _BATCH_SIZE
         self._count = _token_counter(transformer.tokenizer)
         # Asked of the model itself: not every configuration says it.
         self.dimensions = self.embed_documents(["How long is a vector?"])[0].dimensions()
@@ -130,7 +137,7 @@ class SentenceTransformersEmbedder:
         rows = encode(
             [prompt + text for text in texts],
             prompt="",  # an empty string, for None would add a prompt of the model's own
-            batch_size=_BATCH_SIZE,
+            batch_size=self._batch_size(texts),
             show_progress_bar=False,
             normalize_embeddings=self._model.normalize,
         )
@@ -148,6 +155,13 @@ class SentenceTransformersEmbedder:
                 hint="Look at the text and, if every text fails, at the model's weights.",
             )
         return [Vector(row) for row in rows]
+
+
+def _cpu_batch_size(texts: Sequence[str]) -> int:
+    """Return how many texts to compute at a time, from how long they are."""
+    least, most = _CPU_BATCH_SIZES
+    wanted = _CPU_BATCH_CHARS * len(texts) // max(1, sum(map(len, texts)))
+    return min(max(wanted, least), most)
 
 
 def _check_devices(machine: Machine) -> None:

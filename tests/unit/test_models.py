@@ -292,6 +292,12 @@ class TestLocalFolder:
 
 
 class TestMachine:
+    def test_passes_on_a_cpu_are_small_for_long_texts_and_large_for_short_ones(self) -> None:
+        assert provider._cpu_batch_size(["word " * 300] * 256) == 8
+        assert provider._cpu_batch_size(["word " * 60] * 256) == 13
+        assert provider._cpu_batch_size(["word"] * 256) == 64
+        assert provider._cpu_batch_size([""]) == 64
+
     def test_the_environment_names_the_device(
         self, tiny: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
