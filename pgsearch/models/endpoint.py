@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from pgsearch import __version__, address
-from pgsearch.errors import EmbeddingFailed, ModelError, Throttled
+from pgsearch.errors import EmbeddingFailed, ModelError, ModelUnavailable, Throttled
 from pgsearch.models.answer import words
 from pgsearch.models.key import Key
 
@@ -83,6 +83,9 @@ class Endpoint:
         key: What they are sent with.
         model_name: The model's name, for messages.
         timeout_s: Seconds that it may be silent.
+
+    Raises:
+        ModelUnavailable: The environment has a proxy or certificates that httpx cannot use.
     """
 
     def __init__(self, url: str, key: Key, *, model_name: str, timeout_s: float) -> None:
@@ -98,12 +101,23 @@ class Endpoint:
             request.headers.update(headers)
             return request
 
-        self._client = httpx.Client(
-            auth=sign,
-            headers={"Content-Type": "application/json", "User-Agent": f"pgsearch/{__version__}"},
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S), pool=None),
-            limits=httpx.Limits(max_connections=None),
-        )
+        options: dict[str, Any] = {
+            "headers": {
+                "Content-Type": "application/json",
+                "User-Agent": f"pgsearch/{__version__}",
+            },
+            "timeout": httpx.Timeout(
+                timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S), pool=None
+            ),
+            "limits": httpx.Limits(max_connections=None),
+        }
+        try:
+            self._client = httpx.Client(auth=sign, **options)
+        except (ImportError, OSError, ValueError) as error:
+            raise ModelUnavailable(
+                f"Model {model_name!r} cannot be reached by httpx as it is set up here: {error}",
+                hint="Look at the environment variables HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE.",
+            ) from error
         # Whoever forgets an embedder shall not be reminded of its connections.
         weakref.finalize(self, self._client.close)
 

@@ -295,6 +295,17 @@ class TestLoading:
             load(Model("m", provider="openai", dimensions=8, url="http://127.0.0.1:9/v1"))
         assert caught.value.hint == 'Install it: pip install "pgsearch[http]"'
 
+    @pytest.mark.parametrize(
+        ("name", "value"), [("SSL_CERT_FILE", "/nowhere.pem"), ("HTTP_PROXY", "gopher://host")]
+    )
+    def test_surroundings_that_cannot_work_are_named(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    ) -> None:
+        monkeypatch.setenv(name, value)
+        with pytest.raises(ModelUnavailable, match="as it is set up here") as caught:
+            provider.load(Model("m", provider="openai", dimensions=8, url="http://127.0.0.1:9"))
+        assert name.replace("HTTP_", "") in str(caught.value.hint)
+
     def test_nobody_else_pays_for_the_library(self) -> None:
         script = (
             "import sys, pgsearch.models, pgsearch.testing\n"
