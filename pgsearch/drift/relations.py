@@ -57,12 +57,27 @@ class Relations:
                 yield subject.finding(f"table {table.name}", "is missing", Mend.RECREATE)
             else:
                 yield from self._table(table, found)
+        yield from self._notify()
         if self.get(names.generation, "S") is None:
             yield subject.finding(f"sequence {names.generation}", "is missing", Mend.RECREATE)
         yield from self.composite_type(names.hit, Mend.RECREATE)
         yield from self.companion_indexes()
         for embedding in subject.embeddings.values():
             yield from self._embedding(embedding)
+
+    def _notify(self) -> Iterator[Finding]:
+        """Yield that the queue wakes nobody though it should, or the other way round."""
+        definition = self._subject.definition
+        queue = self.get(definition.names.queue, "r")
+        if queue is None:
+            return
+        notifies = definition.names.notify in (queue["triggers"] or ())
+        if notifies != definition.notify:
+            yield self._subject.finding(
+                f"trigger {definition.names.notify}",
+                "wakes workers though notify is not declared" if notifies else "is missing",
+                Mend.ALTER,
+            )
 
     def composite_type(self, name: str, mend: Mend) -> Iterator[Finding]:
         """Yield what is wrong with a composite type.

@@ -24,6 +24,12 @@ SELECT jsonb_build_object(
         LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
       ),
+      -- Those that fire for the application's writes.
+      'triggers', (
+        SELECT jsonb_agg(t.tgname) FROM pg_catalog.pg_trigger AS t
+        WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+          AND t.tgfoid = to_regprocedure('pgsearch.notify()')
+      ),
       'indexes', (
         SELECT jsonb_agg(jsonb_build_object(
           'name', ic.relname, 'method', m.amname, 'is_valid', i.indisvalid AND i.indisready,

@@ -31,6 +31,8 @@ CHANGES: dict[str, tuple[dict[str, Any], tuple[bool, bool]]] = {
     "no filters": ({"filters": []}, (False, False)),
     "chunking": ({"chunking": Chunking(max_tokens=64, overlap=8, heading="title")}, (False, True)),
     "heading": ({"chunking": Chunking()}, (False, True)),
+    "stale passages": ({"stale": "hide"}, (False, False)),
+    "notifications": ({"notify": True}, (False, False)),
 }
 
 

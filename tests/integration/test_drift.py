@@ -368,6 +368,12 @@ TABLES: dict[str, Case] = {
         "is of type vector(32), not vector(64)",
         READD,
     ),
+    "notifications": Case(
+        "CREATE TRIGGER article_search_notify AFTER INSERT ON article_search_queue"
+        " FOR EACH STATEMENT EXECUTE FUNCTION pgsearch.notify()",
+        "trigger article_search_notify wakes workers though notify is not declared",
+        ALTER,
+    ),
     "storage parameters": Case(
         "ALTER TABLE article_search_chunk RESET (fillfactor)",
         "table article_search_chunk has other storage parameters than fillfactor = 50",
