@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
+from pgvector import Vector
 
 from pgsearch import database as product
 from pgsearch.errors import DatabaseError, ModelMismatch
@@ -270,6 +271,23 @@ def test_vectors_of_each_live_embedding_are_compared(whole: Stories) -> None:
     whole.drain()
     assert counts(reconcile(whole.url, vectors="all")) == {}
     assert whole.differences({"hash_v1": HashEmbedder(64), "hash_v2": HashEmbedder(32)}) == []
+
+
+def test_adopted_vectors_need_be_no_nearer_than_when_they_were_adopted(whole: Stories) -> None:
+    """A model gives almost the same ones on other hardware, or to another library."""
+    for id_, ordinal, vector in whole.execute(
+        "SELECT id, ordinal, embedding_hash_v1 FROM story_search_chunk"
+    ):
+        turned = [value + 0.018 for value in vector.to_list()]
+        whole.execute(
+            "UPDATE story_search_chunk SET embedding_hash_v1 = %s WHERE (id, ordinal) = (%s, %s)",
+            Vector(turned),
+            id_,
+            ordinal,
+        )
+    assert counts(reconcile(whole.url, dry_run=True, vectors="all")) == {"wrong vector": 18}
+    whole.execute("UPDATE pgsearch.embedding SET adopt_column = 'old'")
+    assert counts(reconcile(whole.url, dry_run=True, vectors="all")) == {}
 
 
 def test_vectors_of_a_retired_embedding_are_nobodys_business(whole: Stories) -> None:

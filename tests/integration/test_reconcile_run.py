@@ -9,10 +9,9 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import psycopg
 import pytest
 from psycopg import IsolationLevel, errors
 
@@ -94,9 +93,13 @@ def test_a_dry_run_leaves_an_interrupted_one_alone(whole: Stories) -> None:
     assert only(reconcile(whole.url)).resumed
 
 
-def test_two_at_once_do_not_get_in_each_others_way(whole: Stories) -> None:
+@pytest.mark.parametrize("is_faster", [True, False])
+def test_two_at_once_do_not_get_in_each_others_way(whole: Stories, is_faster: bool) -> None:
     def another(_: Compared) -> None:
-        reconcile(whole.url, restart=True)
+        if is_faster:
+            reconcile(whole.url)
+        else:
+            interrupted(whole, 1)
 
     with pytest.raises(DatabaseError, match="Another process is reconciling"):
         reconcile(whole.url, batch=2, on_progress=another)
@@ -285,20 +288,39 @@ def test_long_texts_are_read_one_by_one(whole: Stories, monkeypatch: pytest.Monk
     assert peak < 500_000
 
 
-def test_a_row_that_security_hides_is_an_error_and_no_damage(whole: Stories) -> None:
-    """Else every document of a row that the role must not see would be taken for an orphan."""
-    database = whole.connection.info.dbname
-    role = f"reader_{database}"
-    for statement in (
-        f"CREATE ROLE {role} LOGIN",
-        "ALTER TABLE story ENABLE ROW LEVEL SECURITY",
-        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
-        f"GRANT USAGE ON SCHEMA public TO {role}",
+@pytest.fixture
+def keeper(whole: Stories) -> Iterator[str]:
+    """A role that may do what the documentation asks for, and nothing else."""
+    role = f"keeper_{whole.connection.info.dbname}"
+    whole.execute(f"CREATE ROLE {role} LOGIN")
+    for granted in (
+        "SELECT ON story, story_search_source, story_search_document",
+        "SELECT, UPDATE, DELETE ON story_search_chunk",
+        "SELECT, INSERT ON story_search_queue",
+        "USAGE ON SEQUENCE story_search_queue_queue_id_seq",
+        "SELECT, INSERT, UPDATE, DELETE ON pgsearch.reconciliation",
+        "INSERT ON pgsearch.event",
     ):
-        whole.execute(statement)
-    try:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
-            reconcile(whole.url.replace("postgres@", f"{role}@"), dry_run=True)
-    finally:
-        whole.execute(f"DROP OWNED BY {role}")
-        whole.execute(f"DROP ROLE {role}")
+        whole.execute(f"GRANT {granted} TO {role}")
+    yield role
+    whole.execute(f"DROP OWNED BY {role}")
+    whole.execute(f"DROP ROLE {role}")
+
+
+def test_it_needs_no_more_privileges_than_are_documented(whole: Stories, keeper: str) -> None:
+    unseen(whole, "DELETE FROM story WHERE id = 1")
+    whole.execute("UPDATE story_search_chunk SET content = 'x' WHERE (id, ordinal) = (2, 1)")
+    whole.execute(
+        "UPDATE story_search_chunk SET embedding_hash_v1 = embedding_hash_v1 * embedding_hash_v1"
+        " WHERE (id, ordinal) = (3, 1)"
+    )
+    report = reconcile(whole.url.replace("postgres@", f"{keeper}@"), vectors="all")
+    assert (only(report).asked, len(only(report).findings)) == (3, 4)
+    assert mended(whole) == {}
+
+
+def test_a_row_that_security_hides_is_an_error_and_no_damage(whole: Stories, keeper: str) -> None:
+    """Else every document of a row that the role must not see would be taken for an orphan."""
+    whole.execute("ALTER TABLE story ENABLE ROW LEVEL SECURITY")
+    with pytest.raises(errors.InsufficientPrivilege, match="row-level security"):
+        reconcile(whole.url.replace("postgres@", f"{keeper}@"))
