@@ -25,7 +25,14 @@ _PIECE_CHARS: Final = 50_000
 _WORD: Final = re.compile(r"(?<!\S)\S")
 
 
-def split(text: str, heading: str | None, chunking: Chunking, embedder: Embedder) -> list[str]:
+def split(
+    text: str,
+    heading: str | None,
+    chunking: Chunking,
+    embedder: Embedder,
+    *,
+    on_piece: Callable[[], None] = lambda: None,
+) -> list[str]:
     """Return the contents to embed for one document, in order.
 
     Every character of the text that is not whitespace lies in at least one of
@@ -38,6 +45,7 @@ def split(text: str, heading: str | None, chunking: Chunking, embedder: Embedder
             chunk.
         chunking: The longest chunk and the overlap, in tokens.
         embedder: Its `count_tokens` and `max_tokens` are used.
+        on_piece: Called now and then while a very long text is cut.
     """
     limit = min(chunking.max_tokens, embedder.max_tokens)
     count = _counter(embedder, limit)
@@ -50,7 +58,7 @@ def split(text: str, heading: str | None, chunking: Chunking, embedder: Embedder
     size = limit - count(prefix)
     return [
         content
-        for piece in _pieces(body)
+        for piece in _pieces(body, on_piece)
         for chunk in _chunks(piece, size, min(chunking.overlap, size // 2), count)
         for content in _fitting(prefix, chunk.strip(), limit, count)
     ]
@@ -107,10 +115,11 @@ def _beginning(heading: str, size: int, count: Callable[[str], int]) -> str:
     return next(_chunks(start, size, 0, count)).strip() if size else ""
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _pieces(text: str, on_piece: Callable[[], None]) -> Iterator[str]:
     """Cut a long text at the end of a paragraph, a line or a word."""
     start = 0
     while len(text) - start > _PIECE_CHARS:
+        on_piece()
         end = start + _PIECE_CHARS
         for boundary in ("\n\n", "\n", " "):
             at = text.rfind(boundary, start + _PIECE_CHARS // 2, end)

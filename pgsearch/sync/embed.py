@@ -111,6 +111,8 @@ def prepare(
     statements: Statements,
     embeddings: Sequence[LoadedEmbedding],
     documents: Iterable[Claimed],
+    *,
+    tick: Callable[[], None] = lambda: None,
 ) -> Prepared:
     """Chunk documents and find the vectors that are there already.
 
@@ -123,11 +125,15 @@ def prepare(
         statements: SQL of the search index.
         embeddings: The embeddings.
         documents: What was claimed.
+        tick: Called now and then, for this may take a while.
     """
     prepared = Prepared({}, {}, [])
     for document in documents:
+        tick()
         try:
-            prepared.contents[document] = _contents(statements.definition, document, embeddings)
+            prepared.contents[document] = _contents(
+                statements.definition, document, embeddings, tick
+            )
         except Exception as error:
             prepared.failures[document] = describe(error)
     singles = {
@@ -200,27 +206,37 @@ def planned(prepared: Prepared) -> tuple[list[Write], dict[Claimed, str]]:
 
 
 def _contents(
-    definition: IndexDefinition, document: Claimed, embeddings: Sequence[LoadedEmbedding]
+    definition: IndexDefinition,
+    document: Claimed,
+    embeddings: Sequence[LoadedEmbedding],
+    tick: Callable[[], None],
 ) -> list[tuple[str, bytes]]:
     """Return a document's chunks as contents with their hashes; none without an embedding."""
     if document.is_gone or document.texts is None or not embeddings:
         return []
-    contents = cut(definition, document.texts, embeddings[0].embedder)
+    contents = cut(definition, document.texts, embeddings[0].embedder, on_piece=tick)
     return [(content, content_hash(content)) for content in contents]
 
 
-def cut(definition: IndexDefinition, texts: Sequence[str | None], embedder: Embedder) -> list[str]:
+def cut(
+    definition: IndexDefinition,
+    texts: Sequence[str | None],
+    embedder: Embedder,
+    *,
+    on_piece: Callable[[], None] = lambda: None,
+) -> list[str]:
     """Return the contents of a document's chunks.
 
     Args:
         definition: The search index.
         texts: The document's texts, in the order of the definition.
         embedder: The model in whose tokens chunks are measured.
+        on_piece: Called now and then while a very long text is cut.
     """
     by_name = dict(zip((column.name for column in definition.text), texts, strict=True))
     heading = by_name.get(definition.chunking.heading or "")
     body = "\n\n".join(text for name in definition.body_columns if (text := by_name[name]))
-    return split(body, heading, definition.chunking, embedder)
+    return split(body, heading, definition.chunking, embedder, on_piece=on_piece)
 
 
 def _lacking(

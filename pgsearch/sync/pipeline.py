@@ -46,7 +46,7 @@ class Batch:
 
     task: Task
     claim: Claim
-    prepared: Prepared
+    prepared: Prepared = field(init=False)
     computed: Future[float] = field(init=False)
     renewed_at: float = field(default_factory=time.monotonic)
 
@@ -78,12 +78,18 @@ class Pipeline:
 
     def start(self, connection: Connection, task: Task, claim: Claim) -> None:
         """Cut a claim's documents, look for their vectors, and let models make what is lacking."""
+        batch = Batch(task, claim)
         try:
-            prepared = prepare(connection, task.statements, task.embeddings, claim.documents)
+            batch.prepared = prepare(
+                connection,
+                task.statements,
+                task.embeddings,
+                claim.documents,
+                tick=lambda: self.renew(connection, batch),
+            )
         except BaseException:
             _release(connection, task, claim)
             raise
-        batch = Batch(task, claim, prepared)
         before = self._batches[-1] if self._batches else None
         earlier = before.prepared if before is not None and before.task.is_like(task) else None
         batch.computed = self._models.submit(self._compute, batch, earlier)
@@ -135,10 +141,10 @@ class Pipeline:
         while wait([batch.computed], timeout=min(1.0, self._lease_s / 4)).not_done:
             self.renew(connection)
 
-    def renew(self, connection: Connection) -> None:
+    def renew(self, connection: Connection, *others: Batch) -> None:
         """Make leases last that have run for a third of their time."""
         now = time.monotonic()
-        for batch in self._batches:
+        for batch in (*self._batches, *others):
             if now - batch.renewed_at > self._lease_s / 3:
                 queue.renew(connection, batch.task.statements, batch.claim, lease_s=self._lease_s)
                 batch.renewed_at = now
