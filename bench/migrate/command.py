@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from bench.migrate.processes import Child, event, work
 from bench.migrate.project import REVISIONS, Project, Revision
 from bench.migrate.result import Phase, Result
 from bench.quality import fresh_database
+from bench.server import server
 from pgsearch import database, embedded
 from pgsearch.errors import Error
 
@@ -143,7 +143,11 @@ def measure(settings: Settings, revisions: Sequence[Revision] = REVISIONS) -> Re
     Raises:
         Error: A migration failed, a worker came to no end, or a process of the bench failed.
     """
-    with _server(settings.postgres) as url, tempfile.TemporaryDirectory() as folder:
+    with (
+        server(settings.postgres),
+        fresh_database() as url,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         _say(f"a table of {settings.rows:,} rows")
         _make_table(url, settings.rows)
         migrations = database.sqlalchemy_url(_named(url, "migration"))
@@ -264,21 +268,6 @@ class _Bench:
         row = self._connection.execute("SELECT pg_relation_filenode('article')").fetchone()
         assert row is not None
         return int(row[0])
-
-
-@contextmanager
-def _server(version: int) -> Iterator[str]:
-    """Yield the URL of an empty database, on the server of DATABASE_URL or on a new one."""
-    if os.environ.get("DATABASE_URL"):
-        with fresh_database() as url:
-            yield url
-        return
-    with tempfile.TemporaryDirectory(prefix="pgsearch-bench-") as folder:
-        server = embedded.start(Path(folder), version)
-        try:
-            yield server.uri
-        finally:
-            embedded.stop(Path(folder), version)
 
 
 def _make_table(url: str, rows: int) -> None:

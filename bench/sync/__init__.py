@@ -1,0 +1,1 @@
+"""The sync engine, measured: what writing costs, how fast what is written can be found."""

@@ -1,0 +1,141 @@
+"""The bench itself: its parts, one after the other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import click
+
+from bench.server import server
+from bench.sync import race, writer
+from bench.sync.texts import collection_words, made_words
+from pgsearch import embedded
+from pgsearch.errors import Error
+
+_FILE: Final = click.Path(path_type=Path, dir_okay=False, writable=True)
+
+
+class Found(Protocol):
+    """What a part has measured."""
+
+    def tell(self) -> bool:
+        """Print the measurements; return whether every target was met."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that was seen."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured.
+
+    Args:
+        rows: Rows of the race; the other parts have theirs in proportion.
+        data: A collection whose texts are taken; words are made if None.
+        with_pgai: Whether pgai takes part in the race.
+    """
+
+    rows: int = race.Settings.rows
+    data: Path | None = None
+    with_pgai: bool = True
+
+    def in_proportion(self, usual: int, least: int) -> int:
+        """Return a part's own number: the usual one if there are as many rows as usual."""
+        return max(least, usual * self.rows // Settings.rows)
+
+
+Say = Callable[[str], None]
+
+
+def _race(settings: Settings, say: Say) -> race.Race:
+    words = made_words() if settings.data is None else collection_words(settings.data)
+    return race.measure(race.Settings(settings.rows, with_pgai=settings.with_pgai), words, say)
+
+
+def _writer(settings: Settings, say: Say) -> writer.Writing:
+    usual = writer.Settings()
+    return writer.measure(
+        writer.Settings(
+            rows=settings.in_proportion(usual.rows, 100),
+            single=settings.in_proportion(usual.single, 20),
+            durable=settings.in_proportion(usual.durable, 5),
+            data=settings.data,
+        ),
+        say,
+    )
+
+
+PARTS: Final[dict[str, Callable[[Settings, Say], Found]]] = {
+    "race": _race,
+    "writer": _writer,
+}
+
+
+def _named_parts(context: click.Context, option: click.Parameter, value: str) -> list[str]:  # noqa: ARG001
+    names = [name.strip() for name in value.split(",")]
+    if unknown := [name for name in names if name not in PARTS]:
+        raise click.BadParameter(f"{', '.join(unknown)}: there are {', '.join(PARTS)}.")
+    return names
+
+
+@click.command()
+@click.option(
+    "--parts",
+    default=",".join(PARTS),
+    show_default=True,
+    callback=_named_parts,
+    help="Which parts to run.",
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(min=10),
+    default=Settings.rows,
+    show_default=True,
+    help="Rows of the race; the other parts have theirs in proportion.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A collection in BEIR's layout whose texts are taken; without it, words are made.",
+)
+@click.option("--no-pgai", is_flag=True, help="Leave pgai out, which is installed for the race.")
+@click.option(
+    "--postgres",
+    type=click.Choice(["16", "18"]),
+    default=str(embedded.DEFAULT_VERSION),
+    show_default=True,
+    help="Version of the embedded server; not used with DATABASE_URL.",
+)
+@click.option("--json", "details", type=_FILE, help="Where to write everything that was seen.")
+def main(
+    parts: Sequence[str],
+    rows: int,
+    data: Path | None,
+    no_pgai: bool,
+    postgres: str,
+    details: Path | None,
+) -> None:
+    """Measure the sync engine: how fast it is, what it costs, how soon a change is found."""
+    settings = Settings(rows, data, with_pgai=not no_pgai)
+    found: dict[str, Found] = {}
+    met = True
+    try:
+        with server(int(postgres)):
+            for part in parts:
+                found[part] = PARTS[part](settings, _say)
+                met &= found[part].tell()
+    except Error as error:
+        raise click.ClickException(str(error)) from error
+    if details is not None:
+        seen = {part: each.to_json() for part, each in found.items()}
+        details.write_text(json.dumps(seen, indent=1) + "\n", encoding="utf-8")
+    sys.exit(0 if met else 1)
+
+
+def _say(what: str) -> None:
+    click.echo(what, err=True)
