@@ -230,6 +230,16 @@ def test_a_sample_tells_that_another_model_has_written_vectors(whole: Stories) -
     assert counts(reconcile(whole.url, dry_run=True, vectors="all")) == {"wrong vector": 18}
 
 
+def test_vectors_of_zeros_are_found_without_a_sample(whole: Stories) -> None:
+    whole.execute(
+        "UPDATE story_search_chunk SET embedding_hash_v1 = embedding_hash_v1 - embedding_hash_v1"
+    )
+    assert counts(reconcile(whole.url, dry_run=True, vectors="none")) == {}
+    report = reconcile(whole.url)
+    assert (counts(report), only(report).vectors_compared) == ({"wrong vector": 18}, 0)
+    assert mended(whole) == {}
+
+
 def test_all_vectors_of_another_model_are_made_anew(whole: Stories) -> None:
     other_model(whole)
     assert mended(whole, batch=2)["wrong vector"] >= 6 + 2
