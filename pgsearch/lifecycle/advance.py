@@ -117,9 +117,18 @@ def _set_state(
 
 
 def _activate_next(connection: Connection, index: RegisteredIndex) -> list[str]:
-    """Activate what a migration asked for, or the first embedding, before which none answered."""
+    """Activate what a migration asked for, or the first embedding, before which none answered.
+
+    The first one only stands in for what a migration asked for and is not ready yet: that the
+    migration asked for it is not forgotten.
+    """
     with transaction(connection):
+        wanted = connection.execute(
+            SQL(resources.sql("lifecycle/wanted.sql")), {"id": index.id}
+        ).fetchone()
         row = connection.execute(
             SQL(resources.sql("lifecycle/activate_next.sql")), {"id": index.id}
         ).fetchone()
+        if row is not None and wanted is not None:
+            connection.execute(SQL(resources.sql("lifecycle/want_again.sql")), {"ids": wanted[0]})
     return [f"{row[0]}: active"] if row else []
