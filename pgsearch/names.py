@@ -18,9 +18,9 @@ MAX_BYTES = 63
 RESERVED_COLUMNS = frozenset(
     {
         "attempts", "bound", "claimed_by", "content", "content_hash", "distance", "enqueued_at",
-        "failed_at", "generation", "keyword_rank", "keyword_score", "last_error",
-        "leased_until", "length", "not_before", "ordinal", "passage", "queue_id", "score",
-        "similarity", "stale", "texts", "truncated", "tsconfig", "tsv", "vector_rank",
+        "failed_at", "generation", "keyword_rank", "keyword_score", "last_error", "lease",
+        "leased_until", "length", "lost", "not_before", "ordinal", "passage", "queue_id", "rewrite",
+        "score", "similarity", "stale", "texts", "truncated", "tsconfig", "tsv", "vector_rank",
     }
 )  # fmt: skip
 

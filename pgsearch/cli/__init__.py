@@ -20,7 +20,7 @@ VERBS = {
     "doctor": "Look for damage, and print the operations that mend it.",
     "init": "Prepare a project's Alembic environment; show the diff first.",
     "migrate": "Bring the database to a revision of the migrations.",
-    "reconcile": "Compare search indexes with their rows, and have mended what is wrong.",
+    "reconcile": "Find and mend what no trigger saw.",
     "retry": "Let rows on which the model failed be tried again.",
     "search": "Ask a search index.",
     "server": "Start, stop and look at the PostgreSQL that comes along.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
@@ -121,16 +122,7 @@ def _parked(connection: Connection, definition: IndexDefinition) -> tuple[int, s
 
 
 def _release(definition: IndexDefinition) -> str:
-    from psycopg.sql import SQL, Identifier
-
-    return (
-        SQL(
-            "UPDATE {} SET failed_at = NULL, attempts = 0, not_before = NULL"
-            " WHERE failed_at IS NOT NULL"
-        )
-        .format(Identifier(definition.schema, definition.names.queue))
-        .as_string(None)
-    )
+    return f"pgsearch retry {shlex.quote(_name(definition.schema, definition.name))}"
 
 
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:

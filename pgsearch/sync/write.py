@@ -192,7 +192,8 @@ def _unwanted(item: Write) -> list[int]:
     return [
         ordinal
         for ordinal, stored in item.claimed.chunks.items()
-        if ordinal >= item.length or wanted.get(ordinal, stored.content_hash) != stored.content_hash
+        if not 0 <= ordinal < item.length
+        or wanted.get(ordinal, stored.content_hash) != stored.content_hash
     ]
 
 

@@ -95,15 +95,6 @@ CREATE TABLE pgsearch.event (
 CREATE INDEX event_search_index_idx ON pgsearch.event (search_index_id, id);
 
 
--- What only one worker may do at a time, and for how long it is believed to be alive.
-CREATE TABLE pgsearch.lease (
-  name       text        PRIMARY KEY,
-  holder     bigint      NOT NULL,
-  held_until timestamptz NOT NULL
-);
-COMMENT ON TABLE pgsearch.lease IS 'What one worker does for all, such as the build of an index';
-
-
 -- How far a reconciliation has come: the last key that was compared, and what was found.
 CREATE TABLE pgsearch.reconciliation (
   search_index_id integer     PRIMARY KEY REFERENCES pgsearch.search_index ON DELETE CASCADE,

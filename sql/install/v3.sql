@@ -1,4 +1,4 @@
--- pgsearch, version 3: backfills behind fresh changes, in one queue; leases; reconciliation.
+-- pgsearch, version 3: backfills behind fresh changes, in one queue; reconciliation.
 
 ALTER TABLE pgsearch.embedding
   -- The fill of an added embedding: the last key that was put into the queue, then the time when
@@ -8,15 +8,6 @@ ALTER TABLE pgsearch.embedding
 
 -- The first embedding of a search index was always filled by the queue.
 UPDATE pgsearch.embedding SET filled_at = clock_timestamp() WHERE state <> 'filling';
-
-
--- What only one worker may do at a time, and for how long it is believed to be alive.
-CREATE TABLE pgsearch.lease (
-  name       text        PRIMARY KEY,
-  holder     bigint      NOT NULL,
-  held_until timestamptz NOT NULL
-);
-COMMENT ON TABLE pgsearch.lease IS 'What one worker does for all, such as the build of an index';
 
 
 -- How far a reconciliation has come: the last key that was compared, and what was found.

@@ -1,5 +1,5 @@
--- Activates a ready embedding that a migration asked for; else the oldest ready one of a search
--- index on which none was ever active.
+-- Activates a ready embedding that a migration asked for; else the oldest one of a search index on
+-- which none was ever active, as soon as it is ready.
 WITH next AS (
   SELECT i.schema_name, i.name AS index_name, e.name
   FROM pgsearch.embedding AS e
@@ -7,7 +7,8 @@ WITH next AS (
   WHERE i.id = %(id)s AND e.state = 'ready'
     AND (e.activate_when_ready OR NOT EXISTS (
       SELECT FROM pgsearch.embedding AS other
-      WHERE other.search_index_id = i.id AND other.activated_at IS NOT NULL
+      WHERE other.search_index_id = i.id
+        AND (other.activated_at IS NOT NULL OR other.id < e.id AND other.state IN ('filling', 'indexing'))
     ))
   ORDER BY e.activate_when_ready DESC, e.id
   LIMIT 1

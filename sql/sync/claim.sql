@@ -28,16 +28,16 @@ leased AS (
     leased_until = clock_timestamp() + make_interval(secs => %(lease_s)s),
     lease = %(lease)s,
     lost = counted.lost,
-    failed_at = CASE WHEN is_parked THEN clock_timestamp() END,
-    attempts = CASE WHEN is_parked THEN greatest(attempts, 1) ELSE attempts END,
-    last_error = CASE WHEN is_parked
+    failed_at = CASE WHEN counted.is_parked THEN clock_timestamp() END,
+    attempts = CASE WHEN counted.is_parked THEN greatest(queue.attempts, 1) ELSE queue.attempts END,
+    last_error = CASE WHEN counted.is_parked
       THEN format('%%s workers ended while they had it, the last ones with nothing else', counted.lost)
-      ELSE last_error END
+      ELSE queue.last_error END
   FROM counted
   WHERE queue.queue_id = counted.queue_id
-    AND place <= greatest(1, %(rows)s >> least(2 * most, 30))
-  RETURNING queue.queue_id, queue.rewrite, queue.lost, is_parked, {queue_key}
+    AND counted.place <= greatest(1, %(rows)s >> least(2 * counted.most, 30))
+  RETURNING queue.queue_id, queue.rewrite, queue.lost, counted.is_parked AS "is parked", {queue_key}
 )
-SELECT leased.queue_id, leased.rewrite, leased.lost, leased.is_parked, {leased_key_texts}
+SELECT leased.queue_id, leased.rewrite, leased.lost, leased."is parked", {leased_key_texts}
 FROM leased
 WINDOW same AS (PARTITION BY {leased_key} ORDER BY leased.queue_id)

@@ -279,9 +279,9 @@ def test_a_table_without_a_primary_key(articles: str) -> None:
         invoke(articles, second_search(table="log", text={"line": "A"}))
 
 
-@pytest.mark.parametrize("version", [0, 3, -1])
+@pytest.mark.parametrize("version", [0, 4, -1])
 def test_a_version_that_is_not_known(database: str, version: int) -> None:
-    with pytest.raises(DeclarationError, match=rf"version={version}\): .* versions 1 to 2"):
+    with pytest.raises(DeclarationError, match=rf"version={version}\): .* versions 1 to 3"):
         invoke(database, InstallOp(version))
 
 
