@@ -30,7 +30,7 @@ class Diagnosis:
         code: The operations that mend them, as Python for a migration.
         parked: Rows on which the model failed for good.
         last_error: What it said of the row that was parked last.
-        release: SQL that lets the parked rows be tried again.
+        release: The command that lets the parked rows be tried again.
     """
 
     index: str | None
@@ -148,7 +148,7 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield from (indent(diagnosis.code, "    "), "")
     if diagnosis.release:
         yield from ("", "When the cause is mended, this lets the parked rows be tried again:", "")
-        yield from (f"    {diagnosis.release};", "")
+        yield from (f"    {diagnosis.release}", "")
 
 
 def _print_json(diagnoses: list[Diagnosis]) -> None:
