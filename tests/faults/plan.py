@@ -232,6 +232,8 @@ class _Author:
         self._kind = kind
         self._first = RANGE * (number + 1)
         self._own = range(self._first, self._first + used_keys)
+        # While the first fill is at it, which writes documents as triggers do.
+        self._meanwhile = range(20 if isolation != READ_COMMITTED else 0)
         self._restores = kind == SERIALIZABLE_KEYS and isolation != SERIALIZABLE
         kinds = set(_WEIGHTS)
         kinds -= _NEED_ON_CONFLICT if deferrable else _NEED_DEFERRABLE
@@ -244,18 +246,24 @@ class _Author:
     def transactions(self, *, truncates: bool) -> tuple[Transaction, ...]:
         """Return the script; with `truncates` some transactions begin with a TRUNCATE."""
         made = []
-        for _ in range(_TRANSACTIONS):
+        for number in range(_TRANSACTIONS):
             statements = self._shared() if self._kind == SHARED_KEYS else self._independent()
             statements = [statement._replace(pause_s=self._pause()) for statement in statements]
             if truncates and self._chance.random() < 0.08:
                 # At its beginning: who holds a lock already and wants this one meets others.
                 statements.insert(0, Statement("TRUNCATE story"))
-            elif self._chance.random() < 0.1:
-                # What workers do meanwhile is not in the snapshot of those who keep one.
-                statements[0] = statements[0]._replace(pause_s=self._chance.uniform(0.02, 0.1))
-                statements[:0] = self._read(self._own[0])
+            elif self._chance.random() < (0.4 if number in self._meanwhile else 0.1):
+                statements = self._belated(statements)
             made.append(Transaction(tuple(statements), commits=self._chance.random() < 0.85))
         return tuple(made)
+
+    def _belated(self, statements: list[Statement]) -> list[Statement]:
+        """Let a while pass between the snapshot and the changes, for workers to write something."""
+        if self._kind == OWN_KEYS:
+            several = self._chance.choice(["edit_many", "edit_many", "delete_many", "rekey"])
+            statements = self._part(several) + statements
+        statements[0] = statements[0]._replace(pause_s=self._chance.uniform(0.02, 0.1))
+        return self._read(self._own[0]) + statements
 
     def _pause(self) -> float:
         return self._chance.choice([0.0, 0.0, self._chance.uniform(0, 0.012)])

@@ -114,7 +114,7 @@ class _Run:
     @contextmanager
     def _storm(self, url: str) -> Iterator[None]:
         storm = Storm(url, Random(self._chance.random()), self._folder, processes())
-        watch = Watch(url, Random(self._chance.random()))
+        watch = Watch(url, Random(self._chance.random()), EMBEDDINGS)
         over = threading.Event()
         with ThreadPoolExecutor(2) as threads:
             at_work = [threads.submit(storm.rage, over), threads.submit(watch.look_until, over)]

@@ -63,7 +63,7 @@ def settle(url: str) -> None:
         connection.execute(RETRY.encode())
         while time.monotonic() < end:
             built = _rows(connection, _BUILT)
-            worker.drain()
+            worker.drain(max_seconds=_PATIENCE_S)
             # What dead workers have leased is not due yet, and what is built for them comes late.
             if _rows(connection, _QUEUED) == built == [(0,)]:
                 return

@@ -164,7 +164,7 @@ def live(life: Life, folder: Path) -> None:
 
 def _hurry() -> None:
     """Let a worker do in a second what else takes a minute: short ranges, short pauses."""
-    fill.FIRST_RANGE = fill.LONGEST_RANGE = 4
+    fill.FIRST_RANGE = fill.LONGEST_RANGE = 2
     fill.KEYS_PER_RANGE = 4
     session._LOOK_AROUND_S = 0.05
     session._UNAVAILABLE_S = 0.1

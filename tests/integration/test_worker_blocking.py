@@ -26,11 +26,12 @@ CHANGES = {
     "TRUNCATE": ["TRUNCATE story", "INSERT INTO story (body) VALUES ('Written anew.')"],
 }
 
-#: Sessions that have a transaction open and let it wait, but for the moment between statements.
+#: Sessions that have a transaction open and let it wait, but for the moment between two statements,
+#: which a busy machine may draw out.
 WAITING = """
 SELECT application_name, query, clock_timestamp() - state_change FROM pg_stat_activity
 WHERE datname = current_database() AND state LIKE 'idle in transaction%'
-  AND clock_timestamp() - state_change > interval '50 ms'
+  AND clock_timestamp() - state_change > interval '250 ms'
 """
 
 
@@ -107,9 +108,10 @@ def slowest_while_computing(stories: Stories, change: str) -> tuple[float, list[
     with ThreadPoolExecutor(1) as threads, watched(stories.url) as waited:
         drained = threads.submit(stories.drain, model)
         try:
-            assert model.began.wait(timeout=30)
+            while not model.began.wait(timeout=0.1):
+                assert not drained.done(), drained.result()
             milliseconds = list(changed(stories, change, time.monotonic() + COMPUTES_S))
-            assert len(model.first) == ROWS
+            assert len(model.first) >= ROWS  # all of them were at the model
             assert not drained.done()
         finally:
             model.released.set()

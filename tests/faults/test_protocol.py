@@ -1,0 +1,382 @@
+"""The protocol, statement by statement: any interleaving of two workers and an application.
+
+Workers stand still between their statements, and hypothesis says who goes on. Meanwhile rows are
+changed, in transactions of every isolation level too; workers are killed and cut off; leases run
+out; the model refuses texts. At any time what nothing waits for is right and no chunk looks newer
+than it is, no transaction fails, and a change waits for a worker only while that one writes
+documents.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from threading import Event
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from pgvector import Vector
+
+from pgsearch import database as product
+from pgsearch import registry
+from pgsearch.declare import Embedding, Model
+from pgsearch.errors import EmbeddingFailed, Throttled
+from pgsearch.models.fingerprint import PROBES
+from pgsearch.schema import embedding as embedding_ddl
+from pgsearch.schema.install import install
+from pgsearch.sync import Report, fill, queue
+from pgsearch.sync.pipeline import Pipeline
+from pgsearch.sync.task import Pace, open_task
+from pgsearch.testing import HashEmbedder, hash_model
+from tests.faults.plan import POISON, READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE
+from tests.faults.truth import settle, untruths
+from tests.faults.watch import snapshot, wrong
+from tests.plugins.faults import Paced, Stepped
+from tests.plugins.postgres import Databases
+from tests.plugins.search import execute_all
+from tests.plugins.worker import CREATE_STORY, SENTENCES, STORY, create_search_index
+
+#: How many interleavings are tried; more with the environment variable, when there is time.
+EXAMPLES = int(os.environ.get("PGSEARCH_PROTOCOL_EXAMPLES", "20"))
+
+#: Keys of the session whose statements stand alone, and of the one that makes transactions: the
+#: two have no reason to wait for each other, nor to fail.
+ALONE, TOGETHER = (1, 2, 3), (11, 12, 13)
+
+PRIOR_ROWS = [(1, SENTENCES[0]), (2, " ".join(SENTENCES)), (11, SENTENCES[1]), (12, None)]
+
+#: No two texts have the same document.
+TEXTS = st.one_of(
+    st.sampled_from([None, ""]),
+    st.lists(
+        st.sampled_from([*SENTENCES[:3], f"{POISON} grew by the wall."]),
+        min_size=1,
+        max_size=3,
+        unique=True,
+    ).map(" ".join),
+)
+
+CHANGES = {
+    "write": "INSERT INTO story (id, body) VALUES (%(key)s, %(text)s)"
+    " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+    "insert": "INSERT INTO story (id, body) VALUES (%(key)s, %(text)s) ON CONFLICT (id) DO NOTHING",
+    "edit": "UPDATE story SET body = %(text)s WHERE id = %(key)s",
+    "touch": "UPDATE story SET views = views + 1 WHERE id = %(key)s",
+    "delete": "DELETE FROM story WHERE id = %(key)s",
+    "rekey": "UPDATE story SET id = %(other)s WHERE id = %(key)s"
+    " AND NOT EXISTS (SELECT FROM story AS other WHERE other.id = %(other)s)",
+}
+
+#: What a worker's transaction has done that others may have to wait for: written documents.
+WRITES_DOCUMENTS = (
+    STORY.names.fill,
+    STORY.names.rewrite,
+    "-- Removes the documents of rows that are gone",
+)
+
+EXPIRE = """
+UPDATE story_search_queue SET leased_until = clock_timestamp() - interval '1 second'
+WHERE queue_id IN (SELECT queue_id FROM story_search_queue WHERE leased_until IS NOT NULL
+                   FOR UPDATE SKIP LOCKED)
+"""
+
+RETRY = """
+UPDATE story_search_queue SET attempts = 0, lost = 0, failed_at = NULL, not_before = NULL
+WHERE queue_id IN (SELECT queue_id FROM story_search_queue FOR UPDATE SKIP LOCKED)
+"""
+
+WORKERS = st.sampled_from(["one", "two"])
+
+
+class Moody:
+    """A HashEmbedder that refuses one word, or everything."""
+
+    max_tokens = 256
+
+    def __init__(self, dimensions: int, mood: Callable[[], str]) -> None:
+        self._model = HashEmbedder(dimensions)
+        self._mood = mood
+        self.dimensions = dimensions
+
+    def count_tokens(self, text: str) -> int:
+        return self._model.count_tokens(text)
+
+    def embed_documents(self, texts: Sequence[str]) -> list[Vector]:
+        if tuple(texts) != PROBES and self._mood() == "throttled":
+            raise Throttled("Not so fast.")
+        if self._mood() == "picky" and any(POISON in text for text in texts):
+            raise EmbeddingFailed(f"{POISON} is poisonous.")
+        return self._model.embed_documents(texts)
+
+    def embed_queries(self, texts: Sequence[str]) -> list[Vector]:
+        return self._model.embed_queries(texts)
+
+
+class Protocol(RuleBasedStateMachine):
+    """See above; `databases` and `template` are given by the test."""
+
+    databases: Databases
+    template: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stack = ExitStack()
+        self._url = self._stack.enter_context(self.databases.fresh(self.template))
+        self._observer = self._connected("observer")
+        product.register_vectors(self._observer)
+        self._alone = self._connected("alone")
+        self._together = self._connected("together")
+        self._in_transaction = False
+        self._workers: dict[str, Stepped] = {}
+        self._was_cut: set[str] = set()
+        self._embeddings = {"hash_v1": 64}
+        self._mood = ""
+
+    def _connected(self, name: str) -> product.Connection:
+        url = f"{self._url}&application_name={name}"
+        connection = self._stack.enter_context(psycopg.connect(url, autocommit=True))
+        # Whoever has to wait would wait for ever: those that hold a lock stand still.
+        connection.execute("SET lock_timeout = '20ms'")
+        return connection
+
+    # The application
+
+    @rule(change=st.sampled_from(list(CHANGES)), key=st.sampled_from(ALONE), text=TEXTS)
+    def change(self, change: str, key: int, text: str | None) -> None:
+        self._change(self._alone, change, key, text, ALONE)
+
+    @rule()
+    def truncate(self) -> None:
+        try:
+            self._alone.execute("TRUNCATE story")
+        except psycopg.errors.LockNotAvailable:
+            # As it waits for whoever reads the table.
+            assert self._in_transaction or self._is_any_in_transaction()
+
+    @precondition(lambda self: not self._in_transaction)
+    @rule(isolation=st.sampled_from([READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE]))
+    def begin(self, isolation: str) -> None:
+        self._together.execute(f"BEGIN ISOLATION LEVEL {isolation}".encode())
+        self._together.execute("SELECT body FROM story WHERE id = 11")
+        self._in_transaction = True
+
+    @precondition(lambda self: self._in_transaction)
+    @rule(change=st.sampled_from(list(CHANGES)), key=st.sampled_from(TOGETHER), text=TEXTS)
+    def change_in_transaction(self, change: str, key: int, text: str | None) -> None:
+        self._change(self._together, change, key, text, TOGETHER)
+
+    @precondition(lambda self: self._in_transaction)
+    @rule(commits=st.booleans())
+    def end(self, commits: bool) -> None:
+        self._together.execute("COMMIT" if commits else "ROLLBACK")
+        self._in_transaction = False
+
+    def _change(
+        self,
+        connection: product.Connection,
+        change: str,
+        key: int,
+        text: str | None,
+        keys: tuple[int, ...],
+    ) -> None:
+        other = keys[(keys.index(key) + 1) % len(keys)]
+        try:
+            connection.execute(CHANGES[change].encode(), {"key": key, "text": text, "other": other})
+        except psycopg.errors.LockNotAvailable:
+            held = [w.statements for w in self._workers.values() if w.is_in_transaction]
+            assert any(
+                writes in statement
+                for statements in held
+                for statement in statements
+                for writes in WRITES_DOCUMENTS
+            ), f"a {change} had to wait for workers who have done this: {held}"
+            if connection is self._together:
+                self.end(commits=False)
+
+    # Workers
+
+    @rule(name=WORKERS, rows=st.sampled_from([1, 3, 100]), fresh=st.booleans())
+    def process(self, name: str, rows: int, fresh: bool) -> None:
+        def work(connection: Paced) -> None:
+            with connection.unpaced():
+                (index,) = registry.read(connection)
+                task = open_task(connection, index, self._load, Pace(rows))
+                task.load()
+            pipeline = Pipeline(lease_s=3600, max_attempts=3, stop=Event())
+            try:
+                claim = queue.claim(
+                    connection,
+                    task.statements,
+                    task.columns,
+                    rows=rows,
+                    lease_s=3600,
+                    fresh=fresh,
+                )
+                if claim is not None:
+                    pipeline.start(connection, task, claim)
+                    pipeline.finish(connection, Report())
+            finally:
+                pipeline.close()
+
+        self._start(name, work)
+
+    @rule(name=WORKERS)
+    def fill_documents(self, name: str) -> None:
+        def work(connection: Paced) -> None:
+            with connection.unpaced():
+                (index,) = registry.read(connection)
+            fill.DocumentFill(index).step(connection)
+
+        self._start(name, work)
+
+    @precondition(lambda self: len(self._embeddings) > 1)
+    @rule(name=WORKERS)
+    def fill_embedding(self, name: str) -> None:
+        def work(connection: Paced) -> None:
+            with connection.unpaced():
+                (index,) = registry.read(connection)
+                task = open_task(connection, index, self._load, Pace(100))
+            fill.fill_embedding(connection, task.statements, index.live[-1])
+
+        self._start(name, work)
+
+    @rule(turns=st.lists(st.tuples(WORKERS, st.integers(1, 12)), min_size=1, max_size=4))
+    def go_on(self, turns: list[tuple[str, int]]) -> None:
+        for name, statements in turns:
+            if name in self._workers:
+                self._workers[name].go(statements)
+        self._look_after()
+
+    @rule(name=WORKERS)
+    def finish(self, name: str) -> None:
+        if name in self._workers:
+            self._workers[name].finish()
+        self._look_after()
+
+    @rule(name=WORKERS)
+    def kill(self, name: str) -> None:
+        if name in self._workers:
+            self._workers.pop(name).kill()
+
+    @rule(name=WORKERS)
+    def cut(self, name: str) -> None:
+        if name in self._workers:
+            self._was_cut.add(name)
+            self._workers[name].cut()
+            self._workers[name].finish()
+        self._look_after()
+
+    def _load(self, model: Model) -> Moody:
+        return Moody(model.dimensions, lambda: self._mood)
+
+    def _start(self, name: str, work: Callable[[Paced], object]) -> None:
+        """Let a worker begin something, unless it is at something."""
+        self._look_after()
+        if name not in self._workers:
+            self._was_cut.discard(name)
+            self._workers[name] = Stepped(self._url, name, work, self._observer)
+
+    def _look_after(self) -> None:
+        """Forget workers that are done; none may have ended with an error of its own."""
+        for name in [name for name, worker in self._workers.items() if worker.is_done]:
+            error = self._workers.pop(name).error
+            is_to_be = name in self._was_cut and isinstance(error, psycopg.OperationalError)
+            if error is not None and not is_to_be:
+                raise error
+
+    def _is_any_in_transaction(self) -> bool:
+        return any(worker.is_in_transaction for worker in self._workers.values())
+
+    # What happens to them
+
+    @rule()
+    def leases_run_out(self) -> None:
+        self._observer.execute(EXPIRE.encode())
+
+    @rule()
+    def retry(self) -> None:
+        self._observer.execute(RETRY.encode())
+
+    @rule(mood=st.sampled_from(["", "picky", "throttled"]))
+    def model_is(self, mood: str) -> None:
+        self._mood = mood
+
+    @precondition(lambda self: len(self._embeddings) == 1)
+    @rule()
+    def add_embedding(self) -> None:
+        if self._in_transaction or self._is_any_in_transaction():
+            return  # it would wait
+        added = Embedding("hash_v2", hash_model(32))
+        execute_all(self._observer, embedding_ddl.add_embedding("public", STORY.name, added))
+        self._embeddings["hash_v2"] = 32
+
+    # What must hold
+
+    @invariant()
+    def nothing_is_wrong(self) -> None:
+        keys, is_filled = snapshot(self._observer, tuple(self._embeddings))
+        assert wrong(keys, self._embeddings, is_filled=is_filled, whole=1) == []
+
+    def teardown(self) -> None:
+        try:
+            if self._in_transaction:
+                self.end(commits=True)
+            while self._workers:
+                ended = [worker.finish() for worker in self._workers.values()]
+                assert any(ended), "workers wait for each other"
+                self._look_after()
+            self._observer.execute(EXPIRE.encode())
+            settle(self._url)
+            assert untruths(self._url, self._embeddings) == []
+        finally:
+            for worker in self._workers.values():
+                worker.kill()
+            self._stack.close()
+
+
+@pytest.fixture(scope="module")
+def protocol_template(databases: Databases) -> str:
+    """Name of a template whose table had rows before its search index, which are not filled."""
+
+    def prepare(url: str) -> None:
+        with product.connect(url) as connection:
+            connection.execute(CREATE_STORY.encode())
+            with connection.cursor() as cursor:
+                cursor.executemany("INSERT INTO story (id, body) VALUES (%s, %s)", PRIOR_ROWS)
+            execute_all(connection, install())
+            create_search_index(connection, STORY)
+
+    return databases.template("protocol", prepare)
+
+
+def test_any_interleaving_ends_in_the_truth(
+    databases: Databases, protocol_template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fill, "FIRST_RANGE", 2)
+    monkeypatch.setattr(fill, "KEYS_PER_RANGE", 2)
+    # Who waits stands still until others have gone on, and is not to give up before.
+    monkeypatch.setattr(fill, "_LOCK_TIMEOUT_MS", 60_000)
+    monkeypatch.setattr(queue, "_LOCK_TIMEOUT_MS", 60_000)
+    machine: Any = type(
+        "Protocol", (Protocol,), {"databases": databases, "template": protocol_template}
+    )
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
