@@ -272,7 +272,8 @@ class Session:
             return False
         if task.pace.pause_s:
             return self._wait(task.pace.pause_s)
-        if not self._load(task):
+        # What waits before all documents are there is left to the first embedding.
+        if not self._load(task) or not (task.embeddings or task.index.filled):
             return False
         # While documents are being written they come first; others may embed them meanwhile.
         fills = not task.index.filled and not task.fill.is_elsewhere

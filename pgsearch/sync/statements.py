@@ -70,6 +70,16 @@ class Statements:
         return self._compose("hold_tables")
 
     @cached_property
+    def hold_index(self) -> Composed:
+        """Keep embeddings from being added until the transaction ends."""
+        return self._compose("hold_index")
+
+    @cached_property
+    def has_embedding(self) -> Composed:
+        """Ask whether the search index has an embedding: → boolean."""
+        return self._compose("has_embedding")
+
+    @cached_property
     def is_current(self) -> Composed:
         """Ask whether the search index is still what is known of it: `version` → boolean."""
         return self._compose("is_current")

@@ -12,7 +12,7 @@ from psycopg.sql import SQL
 
 from pgsearch.database import Connection, transaction
 from pgsearch.definition import IndexDefinition
-from pgsearch.sync.queue import Claimed, Key, key_arrays, release, stored_chunks
+from pgsearch.sync.queue import Claimed, IndexChanged, Key, key_arrays, release, stored_chunks
 from pgsearch.sync.statements import Statements
 
 #: Documents per transaction of a write: each takes a lock of its own.
@@ -71,6 +71,13 @@ def _clear(connection: Connection, statements: Statements, truncations: Sequence
         connection.execute(statements.done, {"ids": list(truncations)})
 
 
+def _check_without_embedding(connection: Connection, statements: Statements) -> None:
+    """Raise IndexChanged if an embedding has come, which would miss what is taken for done now."""
+    connection.execute(statements.hold_index)
+    if connection.execute(statements.has_embedding).fetchone() == (True,):
+        raise IndexChanged
+
+
 def _write(
     connection: Connection,
     statements: Statements,
@@ -80,6 +87,8 @@ def _write(
 ) -> list[Write]:
     keys = [item.claimed.key for item in writes]
     with transaction(connection):
+        if not embeddings:
+            _check_without_embedding(connection, statements)
         lock(connection, statements, keys)
         current = _generations(connection, statements, keys)
         timely = [w for w in writes if current.get(w.claimed.key) == w.claimed.generation]
