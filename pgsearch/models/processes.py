@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, Final
@@ -40,30 +40,33 @@ class Processes:
         """Whether they compute on the CPU, all of them."""
         return set(self._devices) == {"cpu"}
 
-    def sharing(self, encode: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a method of the model that shares its texts out among the processes."""
+    def share(
+        self, encode: Callable[..., Any], texts: list[str], options: Mapping[str, Any]
+    ) -> Any:
+        """Call a method of the model that computes texts, each pass in the process that is free.
 
-        def encode_shared(texts: list[str], **options: Any) -> Any:
-            size = -(-len(texts) // len(self._devices))
-            with self._turn:
-                pool = self._started()
-                try:
-                    return encode(texts, pool=pool, chunk_size=size, **options)
-                except Exception as error:
-                    if all(process.is_alive() for process in pool["processes"]):
-                        raise
-                    self._stop()
-                    raise ModelUnavailable(
-                        f"A process that computes a model has ended: {error}",
-                        hint="It is started again. If it ends again, look for what ends it, "
-                        "which often is a lack of memory, and lower PGSEARCH_PROCESSES.",
-                    ) from error
-                except BaseException:
-                    # Interrupted: results may be left over, which nobody must take for others.
-                    self._stop()
+        Raises:
+            ModelUnavailable: A process has ended.
+        """
+        fair = -(-len(texts) // len(self._devices))
+        size = min(fair, options["batch_size"])
+        with self._turn:
+            pool = self._started()
+            try:
+                return encode(texts, pool=pool, chunk_size=size, **options)
+            except Exception as error:
+                if all(process.is_alive() for process in pool["processes"]):
                     raise
-
-        return encode_shared
+                self._stop()
+                raise ModelUnavailable(
+                    f"A process that computes a model has ended: {error}",
+                    hint="It is started again. If it ends again, look for what ends it, which "
+                    "often is a lack of memory, and lower PGSEARCH_PROCESSES.",
+                ) from error
+            except BaseException:
+                # Interrupted: results may be left over, which nobody must take for others.
+                self._stop()
+                raise
 
     def _started(self) -> dict[Any, Any]:
         if self._pool is None:

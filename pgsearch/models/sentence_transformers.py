@@ -22,13 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SentenceTransformersEmbedder", "load"]
 
-#: Texts per forward pass on a GPU. The library sorts texts by length first, so little is padded.
-_BATCH_SIZE: Final = 64
-
-#: On a CPU a pass should be small: it computes no faster per token in a larger one, and a larger
-#: one is padded more. So many characters, and within these bounds so many texts.
-_CPU_BATCH_CHARS: Final = 4096
-_CPU_BATCH_SIZES: Final = (8, 64)
+#: Texts per forward pass. On a CPU a larger one computes no faster per token, and is padded more.
+_GPU_BATCH_SIZE: Final = 64
+_CPU_BATCH_SIZE: Final = 24
 
 #: Seconds that the hub has to answer whether it has a model.
 _HUB_TIMEOUT_S: Final = 10.0
@@ -93,7 +89,7 @@ class SentenceTransformersEmbedder:
         self._transformer = transformer
         self._processes = processes
         on_cpu = processes.on_cpu if processes else transformer.device.type == "cpu"
-        self._batch_size = _cpu_batch_size if on_cpu else lambda _: _BATCH_SIZE
+        self._batch_size = _CPU_BATCH_SIZE if on_cpu else _GPU_BATCH_SIZE
         self._count = _token_counter(transformer.tokenizer)
         # Asked of the model itself: not every configuration says it.
         self.dimensions = self.embed_documents(["How long is a vector?"])[0].dimensions()
@@ -132,15 +128,11 @@ class SentenceTransformersEmbedder:
     def _embed(self, encode: Callable[..., Any], prompt: str, texts: Sequence[str]) -> list[Vector]:
         import numpy
 
-        if self._processes is not None:
-            encode = self._processes.sharing(encode)
-        rows = encode(
-            [prompt + text for text in texts],
-            prompt="",  # an empty string, for None would add a prompt of the model's own
-            batch_size=self._batch_size(texts),
-            show_progress_bar=False,
-            normalize_embeddings=self._model.normalize,
-        )
+        inputs = [prompt + text for text in texts]
+        order = self._by_length(inputs)
+        found = self._compute(encode, [inputs[at] for at in order])
+        rows = numpy.empty_like(found)
+        rows[order] = found
         if self._model.precision != "float32":
             # Scaled again, for in half precision a length of 1 is no more than about that.
             rows = rows.astype(numpy.float32)
@@ -156,12 +148,34 @@ class SentenceTransformersEmbedder:
             )
         return [Vector(row) for row in rows]
 
+    def _by_length(self, inputs: Sequence[str]) -> list[int]:
+        """Return the order in which texts are computed: like with like, so little is padded.
 
-def _cpu_batch_size(texts: Sequence[str]) -> int:
-    """Return how many texts to compute at a time, from how long they are."""
-    least, most = _CPU_BATCH_SIZES
-    wanted = _CPU_BATCH_CHARS * len(texts) // max(1, sum(map(len, texts)))
-    return min(max(wanted, least), most)
+        The library sorts by characters, which say less: of abstracts it computes 4 % more for the
+        padding, of program code 19 %.
+        """
+        order = list(range(len(inputs)))
+        if len(inputs) > self._batch_size:
+            lengths = [self._count(text) for text in inputs]
+            order.sort(key=lengths.__getitem__, reverse=True)
+        return order
+
+    def _compute(self, encode: Callable[..., Any], inputs: list[str]) -> Any:
+        """Return the vectors of texts, one in a row, computed in passes in the order given."""
+        import numpy
+
+        options = {
+            "prompt": "",  # an empty string, for None would add a prompt of the model's own
+            "batch_size": self._batch_size,
+            "show_progress_bar": False,
+            "normalize_embeddings": self._model.normalize,
+        }
+        if self._processes is not None:
+            return self._processes.share(encode, inputs, options)
+        starts = range(0, len(inputs), self._batch_size)
+        return numpy.concatenate(
+            [encode(inputs[start : start + self._batch_size], **options) for start in starts]
+        )
 
 
 def _check_devices(machine: Machine) -> None:

@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pgvector import Vector
@@ -292,11 +293,25 @@ class TestLocalFolder:
 
 
 class TestMachine:
-    def test_passes_on_a_cpu_are_small_for_long_texts_and_large_for_short_ones(self) -> None:
-        assert provider._cpu_batch_size(["word " * 300] * 256) == 8
-        assert provider._cpu_batch_size(["word " * 60] * 256) == 13
-        assert provider._cpu_batch_size(["word"] * 256) == 64
-        assert provider._cpu_batch_size([""]) == 64
+    def test_texts_are_computed_with_others_of_as_many_tokens(
+        self, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        embedder = provider.load(Model(str(tiny), dimensions=TINY_DIMENSIONS))
+        passes: list[list[int]] = []
+        real = embedder._transformer.forward
+
+        def forward(features: dict[str, Any], **options: Any) -> Any:
+            passes.append(features["attention_mask"].sum(dim=1).tolist())
+            return real(features, **options)
+
+        monkeypatch.setattr(embedder._transformer, "forward", forward)
+        # As many characters in each, and from 2 to 29 tokens.
+        texts = [("{} " * (n % 28)).ljust(90, "a") for n in range(60)]
+        vectors = embedder.embed_documents(texts)
+        assert [len(lengths) for lengths in passes] == [24, 24, 12]
+        assert min(passes[0]) >= max(passes[1]) >= min(passes[1]) >= max(passes[2])
+        for text, vector in zip(texts[:28:9], vectors[:28:9], strict=True):
+            assert cosine(vector, embedder.embed_documents([text])[0]) > 0.99999
 
     def test_the_environment_names_the_device(
         self, tiny: Path, monkeypatch: pytest.MonkeyPatch
