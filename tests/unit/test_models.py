@@ -305,8 +305,8 @@ class TestMachine:
             return real(features, **options)
 
         monkeypatch.setattr(embedder._transformer, "forward", forward)
-        # As many characters in each, and from 2 to 29 tokens.
-        texts = [("{} " * (n % 28)).ljust(90, "a") for n in range(60)]
+        # As many characters in each, and from 1 to 28 tokens.
+        texts = [("I " * (n % 28 + 1)).ljust(90) for n in range(60)]
         vectors = embedder.embed_documents(texts)
         assert [len(lengths) for lengths in passes] == [24, 24, 12]
         assert min(passes[0]) >= max(passes[1]) >= min(passes[1]) >= max(passes[2])
