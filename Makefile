@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAG
   --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-16 test-versions check format bench bench-migrate clean
+.PHONY: help venv install demo test test-16 test-versions check format bench bench-migrate bench-sync clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench: install ## Measure search quality: make bench DATA=folder-in-BEIR-layout
 
 bench-migrate: install ## Migrate forward and back under load, on 200,000 rows
 	$(BIN)/python -m bench.migrate
+
+bench-sync: install ## Measure the sync engine beside pgai's, COPY and the bare model
+	$(BIN)/python -m bench.sync $(if $(DATA),--data $(DATA))
 
 clean: ## Stop the embedded PostgreSQL (its data stays) and remove what make made
 	@test ! -x $(BIN)/pgsearch || $(BIN)/pgsearch server stop

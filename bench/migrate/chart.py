@@ -6,23 +6,18 @@ from collections.abc import Iterator
 from html import escape
 from typing import NamedTuple
 
+from bench import svg
 from bench.migrate.result import Result
 
 _COLUMN = 26
 _HEIGHT = 220
-_LEFT, _TOP, _RIGHT, _BOTTOM = 64, 62, 24, 200
+_LEFT, _RIGHT, _BOTTOM = 64, 24, 200
 
 _STYLE = """
-text { font: 12px system-ui, sans-serif; fill: #24292f }
-.band { fill: #8c959f; fill-opacity: .12 }
-.axis { stroke: #8c959f; stroke-width: 1 }
-.limit { stroke: #cf222e; stroke-width: 1.5; stroke-dasharray: 6 4 }
 .wait { fill: #0969da; fill-opacity: .6 }
 .over { fill: #cf222e }
 @media (prefers-color-scheme: dark) {
-  text { fill: #d0d7de }
   .wait { fill: #58a6ff }
-  .limit { stroke: #ff7b72 }
   .over { fill: #ff7b72 }
 }
 """
@@ -45,7 +40,7 @@ def draw(result: Result) -> str:
     columns = _columns(result)
     top_ms = 1.15 * max(result.lock_timeout_ms, result.longest_wait_ms)
     width = _LEFT + _COLUMN * len(columns) + _RIGHT
-    height = _TOP + _HEIGHT + _BOTTOM
+    height = svg.TOP + _HEIGHT + _BOTTOM
     title = (
         f"{len(result.statements):,} statements of {result.connections} connections during "
         f"{sum(1 for phase in result.phases if phase.runs)} migrations: "
@@ -55,18 +50,12 @@ def draw(result: Result) -> str:
         f"{result.rows:,} rows, {result.case}. A dot is a statement that waited for a lock; "
         "↑ upgrade, ↓ downgrade, … the fill after it."
     )
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
-        f"<title>{escape(title)}</title>",
-        f"<style>{_STYLE}</style>",
-        f'<text x="{_LEFT}" y="20" font-weight="bold">{escape(title)}</text>',
-        f'<text x="{_LEFT}" y="42">{escape(legend)}</text>',
-    ]
+    parts: list[str] = []
     for number, (name, dots) in enumerate(columns.items()):
         parts += _column(number, name)
         parts += _dots(number, dots, top_ms, result.lock_timeout_ms)
     parts += _axis(width - _RIGHT, top_ms, result.lock_timeout_ms)
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return svg.frame(width, height, title, legend, parts, left=_LEFT, style=_STYLE)
 
 
 def _columns(result: Result) -> dict[str, list[_Dot]]:
@@ -83,15 +72,15 @@ def _columns(result: Result) -> dict[str, list[_Dot]]:
 
 
 def _y(milliseconds: float, top_ms: float) -> float:
-    return _TOP + _HEIGHT * (1 - milliseconds / top_ms)
+    return svg.TOP + _HEIGHT * (1 - milliseconds / top_ms)
 
 
 def _column(number: int, name: str) -> Iterator[str]:
     """Draw a column's background and its label."""
     x = _LEFT + _COLUMN * number
     if number % 2 == 0:
-        yield f'<rect class="band" x="{x}" y="{_TOP}" width="{_COLUMN}" height="{_HEIGHT}"/>'
-    place = f"translate({x + _COLUMN // 2 + 4} {_TOP + _HEIGHT + 10}) rotate(-90)"
+        yield f'<rect class="band" x="{x}" y="{svg.TOP}" width="{_COLUMN}" height="{_HEIGHT}"/>'
+    place = f"translate({x + _COLUMN // 2 + 4} {svg.TOP + _HEIGHT + 10}) rotate(-90)"
     yield f'<text transform="{place}" text-anchor="end">{escape(name)}</text>'
 
 

@@ -12,11 +12,12 @@ from typing import Any, Final, Protocol
 import click
 
 from bench.server import server
-from bench.sync import race, writer
+from bench.sync import chart, freshness, memory, model, race, writer
 from bench.sync.texts import collection_words, made_words
 from pgsearch import embedded
 from pgsearch.errors import Error
 
+_FOLDER: Final = click.Path(path_type=Path, file_okay=False, exists=True, writable=True)
 _FILE: Final = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 
@@ -36,11 +37,13 @@ class Settings:
 
     Args:
         rows: Rows of the race; the other parts have theirs in proportion.
+        rounds: Rounds of the race, in the same way.
         data: A collection whose texts are taken; words are made if None.
         with_pgai: Whether pgai takes part in the race.
     """
 
     rows: int = race.Settings.rows
+    rounds: int = race.Settings.rounds
     data: Path | None = None
     with_pgai: bool = True
 
@@ -48,13 +51,38 @@ class Settings:
         """Return a part's own number: the usual one if there are as many rows as usual."""
         return max(least, usual * self.rows // Settings.rows)
 
+    def in_rounds(self, usual: int) -> int:
+        """Return a part's own number of rounds."""
+        return max(1, usual * self.rounds // Settings.rounds)
+
+    def words(self) -> list[str]:
+        """Return running text, of which texts are made."""
+        return made_words() if self.data is None else collection_words(self.data)
+
 
 Say = Callable[[str], None]
 
 
 def _race(settings: Settings, say: Say) -> race.Race:
-    words = made_words() if settings.data is None else collection_words(settings.data)
-    return race.measure(race.Settings(settings.rows, with_pgai=settings.with_pgai), words, say)
+    raced = race.Settings(settings.rows, settings.rounds, with_pgai=settings.with_pgai)
+    return race.measure(raced, settings.words(), say)
+
+
+def _model(settings: Settings, say: Say) -> model.Overhead:
+    texts = settings.in_proportion(model.Settings.texts, 10)
+    rounds = settings.in_rounds(model.Settings.rounds)
+    return model.measure(model.Settings(texts, rounds, settings.data), say)
+
+
+def _freshness(settings: Settings, say: Say) -> freshness.Freshnesses:
+    commits = settings.in_proportion(freshness.Settings.commits, 5)
+    rows = settings.in_proportion(freshness.Settings.rows, 20)
+    return freshness.measure(freshness.Settings(commits, rows), settings.words(), say)
+
+
+def _memory(settings: Settings, say: Say) -> memory.Memory:
+    rows = settings.in_proportion(memory.Settings.rows, 1000)
+    return memory.measure(memory.Settings(rows), say)
 
 
 def _writer(settings: Settings, say: Say) -> writer.Writing:
@@ -64,6 +92,7 @@ def _writer(settings: Settings, say: Say) -> writer.Writing:
             rows=settings.in_proportion(usual.rows, 100),
             single=settings.in_proportion(usual.single, 20),
             durable=settings.in_proportion(usual.durable, 5),
+            rounds=settings.in_rounds(usual.rounds),
             data=settings.data,
         ),
         say,
@@ -72,7 +101,16 @@ def _writer(settings: Settings, say: Say) -> writer.Writing:
 
 PARTS: Final[dict[str, Callable[[Settings, Say], Found]]] = {
     "race": _race,
+    "model": _model,
     "writer": _writer,
+    "freshness": _freshness,
+    "memory": _memory,
+}
+
+PICTURES: Final[dict[str, Callable[[Any], str]]] = {
+    "race": chart.draw_race,
+    "freshness": chart.draw_freshness,
+    "memory": chart.draw_memory,
 }
 
 
@@ -99,6 +137,13 @@ def _named_parts(context: click.Context, option: click.Parameter, value: str) ->
     help="Rows of the race; the other parts have theirs in proportion.",
 )
 @click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=Settings.rounds,
+    show_default=True,
+    help="Rounds of the race; the other parts have theirs in proportion.",
+)
+@click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     help="A collection in BEIR's layout whose texts are taken; without it, words are made.",
@@ -112,16 +157,19 @@ def _named_parts(context: click.Context, option: click.Parameter, value: str) ->
     help="Version of the embedded server; not used with DATABASE_URL.",
 )
 @click.option("--json", "details", type=_FILE, help="Where to write everything that was seen.")
+@click.option("--svg", "pictures", type=_FOLDER, help="A folder into which pictures are drawn.")
 def main(
     parts: Sequence[str],
     rows: int,
+    rounds: int,
     data: Path | None,
     no_pgai: bool,
     postgres: str,
     details: Path | None,
+    pictures: Path | None,
 ) -> None:
     """Measure the sync engine: how fast it is, what it costs, how soon a change is found."""
-    settings = Settings(rows, data, with_pgai=not no_pgai)
+    settings = Settings(rows, rounds, data, with_pgai=not no_pgai)
     found: dict[str, Found] = {}
     met = True
     try:
@@ -134,6 +182,10 @@ def main(
     if details is not None:
         seen = {part: each.to_json() for part, each in found.items()}
         details.write_text(json.dumps(seen, indent=1) + "\n", encoding="utf-8")
+    if pictures is not None:
+        for part in found.keys() & PICTURES.keys():
+            drawn = PICTURES[part](found[part])
+            (pictures / f"sync-{part}.svg").write_text(drawn, encoding="utf-8")
     sys.exit(0 if met else 1)
 
 

@@ -1,8 +1,12 @@
 """A worker of pgsearch as a process that is told when to begin; the counterpart of `pgai_worker`.
 
-It says "ready" when everything is imported. Then it takes lines of JSON, {"work": URL, "rows": N},
-embeds that many documents, and answers with the seconds that it took, and those of them that this
-process has computed. The HNSW index, which it would build then, it does not.
+It says "ready" when everything is imported. Then it takes lines of JSON, and answers each with the
+seconds that it took, and those of them that this process has computed:
+
+- {"work": URL, "rows": N} embeds that many documents. The HNSW index, which it would build then,
+  it does not.
+- {"drain": URL} does all that there is to do.
+- {"embed": TEXTS} embeds texts with all-MiniLM-L6-v2, and so loads it.
 """
 
 from __future__ import annotations
@@ -11,7 +15,10 @@ import json
 import sys
 import time
 from importlib import import_module
+from typing import Any
 
+from pgsearch import models
+from pgsearch.canonical import MINILM
 from pgsearch.sync import Progress, Worker
 
 #: What is imported when it is first needed: seconds that are not to count.
@@ -33,6 +40,15 @@ def work(url: str, rows: int) -> None:
     worker.drain()
 
 
+def _do(task: dict[str, Any]) -> None:
+    if "work" in task:
+        work(task["work"], task["rows"])
+    elif "drain" in task:
+        Worker(task["drain"]).drain()
+    else:
+        models.load(MINILM).embed_documents(task["embed"])
+
+
 def _main() -> None:
     for module in _LATE:
         import_module(module)
@@ -40,7 +56,7 @@ def _main() -> None:
     for line in sys.stdin:
         task = json.loads(line)
         started, computed = time.perf_counter(), time.process_time()
-        work(task["work"], task["rows"])
+        _do(task)
         print(time.perf_counter() - started, time.process_time() - computed, flush=True)
 
 
