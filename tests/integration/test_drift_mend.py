@@ -53,7 +53,7 @@ def add_second_embedding(url: str) -> None:
 
 def test_an_older_schema(database: str) -> None:
     damage(database, resources.sql("install/v1.sql"))
-    assert seen(database) == ["schema pgsearch has version 1, this package works with version 2"]
+    assert seen(database) == ["schema pgsearch has version 1, this package works with version 3"]
     assert mend(database) == ["pgsearch_install"]
     assert seen(database) == []
 
