@@ -99,7 +99,7 @@ def test_what_version_1_has_made(database: str) -> None:
     """Schema and search index are brought up to date by one migration."""
     damage(database, resources.sql("install/v1.sql"), TABLE_V1, INDEX_V1)
     assert seen(database) == [
-        "schema pgsearch has version 1, this package works with version 2",
+        "schema pgsearch has version 1, this package works with version 3",
         "search index memo_search was made by an earlier version of pgsearch",
     ]
     assert mend(database) == ["pgsearch_install", "alter_search_index"]
