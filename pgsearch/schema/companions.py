@@ -21,7 +21,7 @@ class CompanionIndex:
         table: The companion table.
         method: Its access method.
         columns: Its columns.
-        option: A storage parameter, as in `fastupdate = off`.
+        option: A storage parameter, as in `gin_pending_list_limit = 2048`.
         condition: Which rows are in it; all of them if None.
     """
 
@@ -70,7 +70,11 @@ def companion_indexes(index: str, key: Sequence[str]) -> tuple[CompanionIndex, .
     names = IndexNames(index)
     return (
         CompanionIndex(
-            names.document_tsv_index, names.document, "gin", ("tsv",), ("fastupdate", "off")
+            names.document_tsv_index,
+            names.document,
+            "gin",
+            ("tsv",),
+            ("gin_pending_list_limit", "2048"),
         ),
         CompanionIndex(names.chunk_hash_index, names.chunk, "btree", ("content_hash",)),
         CompanionIndex(

@@ -73,6 +73,7 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
     return [
         plain(_statements("check", holes)),
         locked(f"The queue of {named}", _render("queue", holes)),
+        locked(f"The keyword index of {named}", _render("keyword_index", holes)),
         plain(
             [
                 *(statement for file in first for statement in _statements(file, holes)),
@@ -216,10 +217,13 @@ def _table_holes(definition: IndexDefinition) -> dict[str, Composable]:
         SQL("{} {}").format(Identifier(column.name), sql_type(column.type))
         for column in definition.key
     ]
+    keyword_index = Identifier(definition.schema, names.document_tsv_index)
     relations = (*names.tables, names.generation, names.source, names.filter)
     return {
         "key_definitions": SQL(",\n  ").join(parts),
         "key_names": _literals(key_names(definition)),
+        "keyword_index": keyword_index,
+        "keyword_index_name": Literal(keyword_index.as_string(None)),
         "column_names": _literals(definition.read_columns),
         "relation_names": _literals(relations),
         "routine_names": _literals(names.routines),
@@ -333,6 +337,7 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "old_document_key": columns(key, "old"),
         "skip_unchanged": SQL(_skip_unchanged(definition)),
         "weights": SQL('{}::"char"[]').format(Literal(weights)),
+        "short_tsvector": _short_tsvector(definition),
         "fill_name": Identifier(definition.names.fill),
         "rewrite_name": Identifier(definition.names.rewrite),
         "isolated_name": Identifier(definition.names.isolated),
@@ -352,6 +357,15 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
     }
 
 
+def _short_tsvector(definition: IndexDefinition) -> Composed:
+    """Return the tsvector of texts that are too short for one to overflow."""
+    part = SQL("setweight(to_tsvector(made.tsconfig, coalesce(made.texts[{}], '')), {})")
+    return SQL("\n      || ").join(
+        part.format(SQL(str(number)), Literal(text.weight))
+        for number, text in enumerate(definition.text, start=1)
+    )
+
+
 def _skip_unchanged(definition: IndexDefinition) -> str:
     """Return what leaves a row alone whose expressions come out as before.
 
@@ -361,10 +375,7 @@ def _skip_unchanged(definition: IndexDefinition) -> str:
     if not definition.expressions:
         return ""
     read = Identifier("pgsearch", definition.names.reader(definition.schema)).as_string(None)
-    return (
-        f"  IF TG_OP = 'UPDATE' AND {read}(OLD) IS NOT DISTINCT FROM made THEN\n"
-        "    RETURN NULL;\n  END IF;\n"
-    )
+    return f"    IF {read}(OLD) IS NOT DISTINCT FROM made THEN\n      RETURN NULL;\n    END IF;\n"
 
 
 def _search_holes(definition: IndexDefinition) -> dict[str, Composable]:

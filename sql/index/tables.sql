@@ -31,8 +31,10 @@ BEGIN
     ALTER TABLE {document} ALTER COLUMN tsv SET STORAGE EXTERNAL;
     -- The planner's list of common lexemes is where document frequencies come from.
     ALTER TABLE {document} ALTER COLUMN tsv SET STATISTICS 1000;
-    -- Without a pending list, which every search would have to scan.
-    CREATE INDEX {document_tsv_index} ON {document} USING gin (tsv) WITH (fastupdate = off);
+    -- New entries wait in a list, for many at once cost a third of what they cost one by one. Every
+    -- search reads the list; it is half as long as by default; kB.
+    CREATE INDEX {document_tsv_index} ON {document} USING gin (tsv)
+      WITH (gin_pending_list_limit = 2048);
   END IF;
 END
 $pgsearch$;

@@ -76,8 +76,8 @@ INDEXES = {
     ),
     "keywords missing": Case(f"DROP INDEX {TSV}", f"index {TSV} is missing", REINDEX_KEYWORDS),
     "keywords invalid": Case(invalid(TSV), f"index {TSV} is INVALID", REINDEX_KEYWORDS),
-    "keywords with a pending list": Case(
-        f"ALTER INDEX {TSV} RESET (fastupdate)",
+    "keywords with a long pending list": Case(
+        f"ALTER INDEX {TSV} RESET (gin_pending_list_limit)",
         f"index {TSV} is of another definition",
         REINDEX_KEYWORDS,
     ),

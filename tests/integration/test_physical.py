@@ -36,12 +36,12 @@ def test_the_queue_is_vacuumed_eagerly(stories: Stories) -> None:
     assert {"autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=1000"} <= set(options)
 
 
-def test_keyword_search_has_no_pending_list_and_statistics_of_many_lexemes(
+def test_keyword_search_has_a_short_pending_list_and_statistics_of_many_lexemes(
     stories: Stories,
 ) -> None:
     assert stories.value(
         "SELECT reloptions FROM pg_class WHERE oid = 'story_search_document_tsv_idx'::regclass"
-    ) == ["fastupdate=off"]
+    ) == ["gin_pending_list_limit=2048"]
     assert (
         stories.value(
             "SELECT attstattarget FROM pg_attribute"
