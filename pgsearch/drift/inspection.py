@@ -175,16 +175,18 @@ def _findings(run: Run, subject: Subject) -> Iterator[Finding]:
             hint="Let them inherit no more (ALTER TABLE … NO INHERIT), partition the table, or "
             "index each of them.",
         )
-    relations = Relations(run, subject)
-    yield from relations.findings()
     version = subject.state.get("template_version", 1)
     if version < TEMPLATE_VERSION:
+        # What its companions lack in comparison they get with the rest.
         yield subject.finding(
             f"search index {subject.definition.name}",
             "was made by an earlier version of pgsearch",
             Mend.ALTER,
         )
-    elif not subject.state.get("capturing", True):
+        return
+    relations = Relations(run, subject)
+    yield from relations.findings()
+    if not subject.state.get("capturing", True):
         yield subject.finding(
             f"search index {subject.definition.name}",
             "does not follow its table: a migration has suspended it, or stopped in its middle",
