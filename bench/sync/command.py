@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -169,6 +170,8 @@ def main(
     pictures: Path | None,
 ) -> None:
     """Measure the sync engine: how fast it is, what it costs, how soon a change is found."""
+    # So that no server and no worker is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = Settings(rows, rounds, data, with_pgai=not no_pgai)
     found: dict[str, Found] = {}
     met = True
