@@ -94,7 +94,9 @@ class Process:
         """
         readable, _, _ = select.select([self._output], [], [], timeout_s)
         line = self._output.readline() if readable else ""
-        if not line:
-            said = "says nothing" if not readable else "has ended"
-            raise Error(f"{self._name} {said}.", hint="See its error above.")
-        return line.rstrip("\n")
+        if line:
+            return line.rstrip("\n")
+        if not readable:
+            raise Error(f"{self._name} says nothing for {timeout_s:.0f} s.")
+        status = self._process.wait(_STOP_TIMEOUT_S)
+        raise Error(f"{self._name} has ended with status {status}.", hint="See its error above.")
