@@ -11,15 +11,17 @@ of the rounds' ratios.
 - `insert`, `update`: 10,000 rows at once, where there are 10,000 rows before.
 - `insert_single`, `update_single`: rows in transactions of their own, synchronous_commit off.
 - `insert_durable`, `update_durable`: the same with synchronous_commit on.
-- `unrelated`, `unrelated_single`: another column changes, against `bare`.
+- `unrelated`, `unrelated_single`: another column changes, against `bare`; all rows, or one by one.
 
 A GIN index puts off work: new entries wait in a list. What an operation left there is moved into
 the index afterwards, and that time counts as the operation's, on both sides. Before each operation
 its table is vacuumed and a checkpoint made; autovacuum is off, so that it does not come at random.
 What workers do with the queue is not in it: they have connections of their own.
 
-`text_write_ratio` is the worst of the operations on text, `unrelated_update_ratio` the worse of the
-others. The exit status is 1 if a target is missed.
+An operation's ratio is the geometric mean over the lengths of text, `text_write_ratio` that of the
+worst operation on text, `unrelated_update_ratio` that of the worse of the others. What a trigger
+costs whatever the text is weighs more where the text is short: each length is told as well. The
+exit status is 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any
 
 import click
@@ -73,9 +75,6 @@ ALTER TABLE generated ADD COLUMN tsv tsvector GENERATED ALWAYS AS (
 ) STORED
 """
 
-#: So many single rows are written to one table before it is the other one's turn.
-_AT_A_TIME = 50
-
 #: The GIN indexes, whose lists are emptied.
 _INDEXES = {GENERATED: "generated_tsv_idx", SEARCHED: SEARCH.names.document_tsv_index}
 
@@ -109,14 +108,18 @@ class Operation:
         statement: With the table's name in braces.
         parameters: A query for the statement's parameters: each row of it is a transaction.
         against: The table beside `searched` to which it is done.
-        durable: Whether each transaction waits for the disk.
+        is_bulk: Whether a transaction writes many rows; together they write all.
+        is_durable: Whether each transaction waits for the disk.
+        at_a_time: So many transactions are done to one table before it is the other one's turn.
         often: How often it is done in each round.
     """
 
     statement: str
     parameters: str
     against: str = GENERATED
-    durable: bool = False
+    is_bulk: bool = False
+    is_durable: bool = False
+    at_a_time: int = 50
     often: int = 1
 
 
@@ -132,17 +135,25 @@ OPERATIONS = {
         "INSERT INTO {} (id, title, body)"
         " SELECT n, title, body FROM given WHERE n > %s AND n <= 2 * %s ORDER BY n",
         "SELECT %(rows)s, %(rows)s",
+        is_bulk=True,
     ),
     "update": Operation(
         "UPDATE {} AS kept SET body = given.other FROM given WHERE kept.id = n AND n <= %s",
         "SELECT %(rows)s",
+        is_bulk=True,
     ),
     "insert_single": Operation(_INSERT, f"SELECT n, title, body {_SINGLE}"),
-    "insert_durable": Operation(_INSERT, f"SELECT n, title, body {_DURABLE}", durable=True),
+    "insert_durable": Operation(_INSERT, f"SELECT n, title, body {_DURABLE}", is_durable=True),
     "update_single": Operation(_UPDATE, f"SELECT other, {_ANY_ROW} {_SINGLE}"),
-    "update_durable": Operation(_UPDATE, f"SELECT other, {_ANY_ROW} {_DURABLE}", durable=True),
+    "update_durable": Operation(_UPDATE, f"SELECT other, {_ANY_ROW} {_DURABLE}", is_durable=True),
+    # It takes no longer than another process may disturb it: a twentieth of the rows at a time.
     "unrelated": Operation(
-        "UPDATE {} SET views = views + 1 WHERE id <= %s", "SELECT %(rows)s", BARE, often=3
+        "UPDATE {} SET views = views + 1 WHERE id > %s AND id <= %s",
+        "SELECT (n - 1) * %(rows)s / 20, n * %(rows)s / 20 FROM generate_series(1, 20) AS n",
+        BARE,
+        is_bulk=True,
+        at_a_time=1,
+        often=3,
     ),
     "unrelated_single": Operation(
         "UPDATE {} SET views = views + 1 WHERE id = %s", f"SELECT {_ANY_ROW} {_SINGLE}", BARE
@@ -189,6 +200,14 @@ class Writing:
         """Return the median of an operation's times, for each row."""
         return median(t.per_row for t in self._of(length, operation, table))
 
+    def ratios(self, against: str) -> dict[str, float]:
+        """Return each operation's ratio to another table, the geometric mean over the lengths."""
+        return {
+            name: geometric_mean(self.ratio(length, name) for length in self.settings.lengths)
+            for name, operation in OPERATIONS.items()
+            if operation.against == against
+        }
+
     def ratio(self, length: int, operation: str) -> float:
         """Return the time with a search index over the time of the other table."""
         ours = self._of(length, operation, SEARCHED)
@@ -197,13 +216,13 @@ class Writing:
 
     @property
     def text_write_ratio(self) -> float:
-        """The worst ratio of an operation on text, to a generated tsvector."""
-        return self._worst(GENERATED)
+        """The worst operation's on text, to a generated tsvector."""
+        return max(self.ratios(GENERATED).values())
 
     @property
     def unrelated_update_ratio(self) -> float:
-        """The worse ratio of an update of another column, to a table without search."""
-        return self._worst(BARE)
+        """The worse operation's on another column, to a table without search."""
+        return max(self.ratios(BARE).values())
 
     def tell(self) -> bool:
         """Print the measurements; return whether every target was met."""
@@ -229,14 +248,6 @@ class Writing:
             },
             "timings": [asdict(timing) for timing in self.timings],
         }
-
-    def _worst(self, against: str) -> float:
-        return max(
-            self.ratio(length, name)
-            for length in self.settings.lengths
-            for name, operation in OPERATIONS.items()
-            if operation.against == against
-        )
 
     def _of(self, length: int, operation: str, table: str) -> list[Timing]:
         wanted = (length, operation, table)
@@ -311,17 +322,17 @@ class _Bench:
         for table in pair:
             self._settle(table)
         execute("CHECKPOINT")
-        execute(SQL("SET synchronous_commit = {}").format(Literal(operation.durable)))
+        execute(SQL("SET synchronous_commit = {}").format(Literal(operation.is_durable)))
         transactions = execute(
             operation.parameters.encode(), {"rows": settings.rows, "single": settings.single}
         ).fetchall()
         seconds = dict.fromkeys(pair, 0.0)
-        for start in range(0, len(transactions), _AT_A_TIME):
-            some = transactions[start : start + _AT_A_TIME]
+        for start in range(0, len(transactions), operation.at_a_time):
+            some = transactions[start : start + operation.at_a_time]
             for table in pair if turn % 2 else reversed(pair):
                 seconds[table] += self._time(operation, table, some)
             turn += 1
-        rows = len(transactions) if len(transactions) > 1 else settings.rows
+        rows = settings.rows if operation.is_bulk else len(transactions)
         return {table: (rows, seconds[table]) for table in pair}
 
     def _time(
