@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from threading import Event
 from typing import Any, TypeAlias
@@ -102,6 +102,12 @@ WHERE queue_id IN (SELECT queue_id FROM story_search_queue WHERE leased_until IS
 RETRY = """
 UPDATE story_search_queue SET attempts = 0, lost = 0, failed_at = NULL, not_before = NULL
 WHERE queue_id IN (SELECT queue_id FROM story_search_queue FOR UPDATE SKIP LOCKED)
+"""
+
+REFILL = """
+UPDATE pgsearch.search_index
+SET refill_documents = true, refill_chunks = refill_chunks OR %(chunks)s,
+    fill_key = NULL, filled_at = NULL
 """
 
 WORKERS = st.sampled_from(["one", "two"])
@@ -198,6 +204,18 @@ class Protocol(RuleBasedStateMachine):
     def end(self, commits: bool) -> None:
         self._together.execute("COMMIT" if commits else "ROLLBACK")
         self._in_transaction = False
+
+    @precondition(lambda self: not self._in_transaction)
+    @rule(isolation=st.sampled_from([REPEATABLE_READ, SERIALIZABLE]), change=KINDS, text=TEXTS)
+    def belated(self, isolation: str, change: str, text: str | None) -> None:
+        """Change a row in a transaction whose snapshot does not know what a worker has written."""
+        self.refill(chunks=False)
+        self.begin(isolation)
+        self.finish("one")
+        self.work([("one", "documents", 30), ("one", "documents", 30)])
+        self.change_in_transaction(change, 11, text)
+        if self._in_transaction:
+            self.end(commits=True)
 
     def _change(
         self,
@@ -331,6 +349,12 @@ class Protocol(RuleBasedStateMachine):
     @rule()
     def retry(self) -> None:
         self._observer.execute(RETRY.encode())
+
+    @rule(chunks=st.booleans())
+    def refill(self, chunks: bool) -> None:
+        """Have everything written anew, as after a change of the search index."""
+        with suppress(psycopg.errors.LockNotAvailable):  # a worker is at the fill
+            self._observer.execute(REFILL.encode(), {"chunks": chunks})
 
     @rule(mood=st.sampled_from(["", "picky", "picky", "throttled"]))
     def model_is(self, mood: str) -> None:
