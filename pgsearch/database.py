@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import conninfo
-from psycopg.sql import SQL
 
 from pgsearch import resources
 from pgsearch.errors import ConnectionFailed, DatabaseError, ExtensionMissing
@@ -189,14 +189,24 @@ def check_extension(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
+def transaction(connection: Connection, *, by_key: bool = False) -> Iterator[None]:
     """Open a transaction with the settings that workers need.
 
     They are set for the transaction only, for a session may be a pooler's: everybody's in turn.
+
+    Args:
+        connection: A connection.
+        by_key: Whether its statements are about keys that they name, and read nothing else.
     """
     with connection.transaction():
-        connection.execute(SQL(resources.sql("sync/session.sql")))
+        connection.execute(_settings(by_key))
         yield
+
+
+@cache
+def _settings(by_key: bool) -> bytes:
+    names = ("session", "by_key") if by_key else ("session",)
+    return ";\n".join(resources.sql(f"sync/{name}.sql") for name in names).encode()
 
 
 def is_pooled(connection: Connection) -> bool:

@@ -30,7 +30,7 @@ class Machine:
     devices: tuple[str, ...] = ()
     processes: int = 1
     requests: int = 4
-    request_texts: int = 64
+    request_texts: int = 256
     timeout_s: float = 60
 
     @classmethod

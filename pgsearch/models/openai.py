@@ -173,6 +173,11 @@ class OpenAIEmbedder:
         """Yield the texts of each request: a fair share, but neither too many nor too long."""
         share = max(_SMALLEST_SHARE, -(-len(texts) // self._requests))
         most = min(share, self._most_texts)
+        longest = max((len(text.encode("utf-8", "replace")) for text in texts), default=0)
+        if most * longest <= _REQUEST_TOKENS:  # no token is less than a byte
+            for start in range(0, len(texts), most):
+                yield list(texts[start : start + most])
+            return
         request: list[str] = []
         tokens = 0
         for text in texts:

@@ -8,12 +8,9 @@ from typing import Final, Protocol
 
 from pgsearch.errors import ModelUnavailable
 
-#: What an estimate counts one by one: words, numbers, ends of lines, and every other sign.
-_PIECE: Final = re.compile(r"[A-Za-z]+|[0-9]+|\n+|[^\sA-Za-z0-9]")
-
-#: Characters of a longer word, and of a number, that are taken for a token.
-_WORD_CHARS: Final = 4
-_NUMBER_CHARS: Final = 2
+#: What an estimate takes for a token each: four letters of a word, two digits of a number, ends of
+#: lines, and every other sign of ASCII. Of a sign outside of it, it is all bytes but one.
+_TOKEN: Final = re.compile(r"[A-Za-z]{1,4}|[0-9]{1,2}|\n{1,4}|[^\sA-Za-z0-9]")
 
 
 class Tokens(Protocol):
@@ -40,24 +37,23 @@ class Estimate:
 
     def count(self, text: str) -> int:
         """Return about how many tokens a text takes."""
-        return sum(map(_weight, _PIECE.findall(text)))
+        tokens = _TOKEN.findall(text)
+        if text.isascii():
+            return len(tokens)
+        return sum(map(_weight, tokens))
 
     def cut(self, text: str, limit: int) -> str:
         """Return as much of a text's beginning as has about so many tokens."""
         left = limit
-        for piece in _PIECE.finditer(text):
-            weight = _weight(piece[0])
-            if weight > left:
-                # No token is shorter than a character, but for rare ones.
-                return text[: piece.start() + (left if len(piece[0]) > 1 else 0)]
-            left -= weight
+        for token in _TOKEN.finditer(text):
+            left -= _weight(token[0])
+            if left < 0:
+                return text[: token.start()]
         return text
 
 
-def _weight(piece: str) -> int:
-    if not piece.isascii():
-        return len(piece.encode("utf-8", "replace")) - 1
-    return -(-len(piece) // (_NUMBER_CHARS if piece[0].isdigit() else _WORD_CHARS))
+def _weight(token: str) -> int:
+    return 1 if token.isascii() else len(token.encode("utf-8", "replace")) - 1
 
 
 class NamedTokenizer:

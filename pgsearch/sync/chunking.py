@@ -50,10 +50,11 @@ def split(
     limit = min(chunking.max_tokens, embedder.max_tokens)
     count = _counter(embedder, limit)
     body = text.strip()
-    title = _beginning((heading or "").strip(), limit // 4, count)
+    title = _beginning(heading.strip(), limit // 4, count) if heading else ""
     prefix = f"{title}\n\n" if title and body else title
     whole = prefix + body
-    if count(whole) <= limit:
+    # No tokenizer takes a character of ASCII for two tokens, though some add one for them all.
+    if (len(whole) < limit and whole.isascii()) or count(whole) <= limit:
         return [whole] if whole else []
     size = limit - count(prefix)
     return [

@@ -167,7 +167,7 @@ def _lease(
     connection: Connection, statements: Statements, *, rows: int, lease_s: float, fresh: bool
 ) -> _Leased:
     leased = _Leased(secrets.randbits(62))
-    with transaction(connection):
+    with transaction(connection, by_key=True):
         found = connection.execute(
             statements.claim,
             {
@@ -213,7 +213,7 @@ def _read(
 ) -> tuple[Claimed, ...]:
     """Read keys' texts and generations, as many as the budget allows."""
     keys = list(asked)
-    with transaction(connection):
+    with transaction(connection, by_key=True):
         connection.execute(statements.hold_tables)
         # What is read is held now, so that it is read by this definition or not at all.
         if connection.execute(
@@ -221,14 +221,14 @@ def _read(
         ).fetchone() != (True,):
             raise IndexChanged
         rows = _within_budget(connection, statements, keys)
-        stored = stored_chunks(connection, statements, embeddings, [keys[r[0] - 1] for r in rows])
+        stored = read_current(connection, statements, embeddings, [keys[r[0] - 1] for r in rows])
     return tuple(
         Claimed(
             key=(key := keys[place - 1]),
             queue_ids=tuple(asked[key]),
             generation=generation,
             texts=texts,
-            chunks=stored.get(key, {}),
+            chunks=stored[key].chunks,
         )
         for place, generation, texts in rows
     )
@@ -250,19 +250,29 @@ def _within_budget(
     return rows
 
 
-def stored_chunks(
+class Current(NamedTuple):
+    """What a key has at a moment: its document's generation, if it has one, and its chunks."""
+
+    generation: int | None
+    chunks: dict[int, StoredChunk]
+
+
+def read_current(
     connection: Connection,
     statements: Statements,
     embeddings: tuple[str, ...],
     keys: Sequence[Key],
-) -> dict[Key, dict[int, StoredChunk]]:
-    """Return the chunks that keys have already, by ordinal."""
-    stored: dict[Key, dict[int, StoredChunk]] = {}
-    rows = connection.execute(statements.chunks(embeddings), key_arrays(keys))
-    for place, ordinal, content_hash, missing in rows:
-        chunks = stored.setdefault(keys[place - 1], {})
-        chunks[ordinal] = StoredChunk(content_hash, tuple(missing))
-    return stored
+) -> dict[Key, Current]:
+    """Return what keys have now."""
+    found: dict[Key, Current] = {}
+    if not keys:
+        return found
+    rows = connection.execute(statements.current(embeddings), key_arrays(keys))
+    for place, generation, ordinal, content_hash, missing in rows:
+        current = found.setdefault(keys[place - 1], Current(generation, {}))
+        if ordinal is not None:
+            current.chunks[ordinal] = StoredChunk(content_hash, tuple(missing))
+    return found
 
 
 def fail(

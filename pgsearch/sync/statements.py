@@ -104,13 +104,8 @@ class Statements:
         return self._compose("read")
 
     @cached_property
-    def generations(self) -> Composed:
-        """Read keys' generations: → place, generation."""
-        return self._compose("generations")
-
-    @cached_property
     def lock_keys(self) -> Composed:
-        """Take the workers' locks of keys until the transaction ends: `seed`."""
+        """Share the workers' lock of the search index and take those of keys: `seed`."""
         hashed = SQL("hash_record_extended(ROW({}), {})")
         if not self.is_hashable:
             hashed = SQL("hashtextextended(ROW({})::text, {})")
@@ -139,13 +134,8 @@ class Statements:
 
     @cached_property
     def done(self) -> Composed:
-        """Delete queue rows: `ids`."""
+        """Delete queue rows, and what failed before on keys that were written: `ids`, `written`."""
         return self._compose("done")
-
-    @cached_property
-    def forget_failures(self) -> Composed:
-        """Delete queue rows that failed and are older than others of their keys: `ids`."""
-        return self._compose("forget_failures")
 
     @cached_property
     def is_due(self) -> Composed:
@@ -182,10 +172,13 @@ class Statements:
         """Make leases last: `ids`, `lease`, `lease_s`."""
         return self._compose("renew")
 
-    def chunks(self, embeddings: tuple[str, ...]) -> Composed:
-        """Read keys' chunks: → place, ordinal, hash, for each embedding column if it is missing."""
+    def current(self, embeddings: tuple[str, ...]) -> Composed:
+        """Read what keys have now, a row for each chunk, and one for a key without chunks.
+
+        → place, generation, ordinal, hash, for each embedding column if it is missing
+        """
         missing = [SQL("chunk.{} IS NULL").format(Identifier(column)) for column in embeddings]
-        return self._compose("chunks", missing=SQL(", ").join(missing))
+        return self._compose("current", missing=SQL(", ").join(missing))
 
     def reuse(self, embedding: str) -> Composed:
         """Find vectors by content: `hashes` → hash, vector."""

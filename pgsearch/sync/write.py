@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from pgvector import Vector
-from psycopg.sql import SQL
 
 from pgsearch.database import Connection, transaction
 from pgsearch.definition import IndexDefinition
-from pgsearch.sync.queue import Claimed, IndexChanged, Key, key_arrays, release, stored_chunks
+from pgsearch.sync.queue import Claimed, IndexChanged, Key, key_arrays, read_current, release
 from pgsearch.sync.statements import Statements
 
 #: Documents per transaction of a write: each takes a lock of its own.
@@ -66,9 +65,9 @@ def write(
 def _clear(connection: Connection, statements: Statements, truncations: Sequence[int]) -> None:
     """Remove the chunks of rows that went with a TRUNCATE."""
     with transaction(connection):
-        lock(connection, statements, (), whole_index=True)
+        lock_all(connection, statements)
         connection.execute(statements.clear)
-        connection.execute(statements.done, {"ids": list(truncations)})
+        connection.execute(statements.done, {"ids": list(truncations), "written": []})
 
 
 def _check_without_embedding(connection: Connection, statements: Statements) -> None:
@@ -86,55 +85,42 @@ def _write(
     writes: Sequence[Write],
 ) -> list[Write]:
     keys = [item.claimed.key for item in writes]
-    with transaction(connection):
+    again = set[int]()
+    with transaction(connection, by_key=True):
         if not embeddings:
             _check_without_embedding(connection, statements)
         lock(connection, statements, keys)
-        current = _generations(connection, statements, keys)
-        timely = [w for w in writes if current.get(w.claimed.key) == w.claimed.generation]
-        stored = stored_chunks(connection, statements, embeddings, keys)
-        valid, again = [], set[int]()
-        for item in timely:
-            if stored.get(item.claimed.key, {}) == item.claimed.chunks:
+        current = read_current(connection, statements, embeddings, keys)
+        valid = []
+        for item in writes:
+            now = current[item.claimed.key]
+            if now.generation != item.claimed.generation:
+                continue
+            if now.chunks == item.claimed.chunks:
                 valid.append(item)
             else:
                 again.update(item.claimed.queue_ids)
         _put(connection, statements, embeddings, valid)
-        if valid:
-            ids = [i for w in valid for i in w.claimed.queue_ids]
-            connection.execute(statements.forget_failures, {"ids": ids})
         done = {i for w in writes for i in w.claimed.queue_ids} - again
-        connection.execute(statements.done, {"ids": list(done)})
+        written = [i for w in valid for i in w.claimed.queue_ids]
+        connection.execute(statements.done, {"ids": list(done), "written": written})
     release(connection, statements, lease, list(again))
     return valid
 
 
-def lock(
-    connection: Connection,
-    statements: Statements,
-    keys: Iterable[Key],
-    *,
-    whole_index: bool = False,
-) -> None:
-    """Take the workers' locks until the transaction ends, always in the same order.
+def lock(connection: Connection, statements: Statements, keys: Iterable[Key]) -> None:
+    """Take the workers' locks of keys until the transaction ends, always in the same order.
 
-    Every write shares the lock of the search index; one that may touch the chunks of any key
-    has it for itself.
+    Every write shares the lock of the search index; see `lock_all`.
     """
     number = lock_number(statements.definition)
-    shared = "" if whole_index else "_shared"
-    connection.execute(SQL("SELECT pg_advisory_xact_lock{}(%s)").format(SQL(shared)), [number])
-    if arrays := key_arrays(keys):
-        connection.execute(statements.lock_keys, arrays | {"seed": number})
+    connection.execute(statements.lock_keys, key_arrays(keys) | {"seed": number})
 
 
-def _generations(
-    connection: Connection, statements: Statements, keys: Sequence[Key]
-) -> dict[Key, int]:
-    if not keys:
-        return {}
-    rows = connection.execute(statements.generations, key_arrays(keys))
-    return {keys[place - 1]: generation for place, generation in rows}
+def lock_all(connection: Connection, statements: Statements) -> None:
+    """Have the lock of the search index alone: what follows may touch the chunks of any key."""
+    number = lock_number(statements.definition)
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [number])
 
 
 def _put(
@@ -143,24 +129,20 @@ def _put(
     embeddings: tuple[str, ...],
     writes: Sequence[Write],
 ) -> None:
-    orphans, cut, kept, put = _Rows(), _Rows(), _Rows(), _Rows()
+    orphans, cut, kept = _Rows("generations"), _Rows("ordinals"), _Rows("generations", "ordinals")
+    vectors = tuple(f"vectors_{n}" for n in range(len(embeddings)))
+    put = _Rows("generations", "ordinals", "contents", "hashes", *vectors)
     for item in writes:
         key, generation = item.claimed.key, item.claimed.generation
         if item.claimed.is_gone and generation is not None:
-            orphans.add(key, generations=generation)
+            orphans.add(key, generation)
         for ordinal in _unwanted(item):
-            cut.add(key, ordinals=ordinal)
+            cut.add(key, ordinal)
         for ordinal in item.keep:
-            kept.add(key, ordinals=ordinal, generations=generation)
+            kept.add(key, generation, ordinal)
         for chunk in item.put:
-            vectors = {f"vectors_{n}": vector for n, vector in enumerate(chunk.vectors)}
             put.add(
-                key,
-                ordinals=chunk.ordinal,
-                contents=chunk.content,
-                hashes=chunk.content_hash,
-                generations=generation,
-                **vectors,
+                key, generation, chunk.ordinal, chunk.content, chunk.content_hash, *chunk.vectors
             )
     for statement, rows in (
         (statements.cut_orphans, orphans),
@@ -168,27 +150,31 @@ def _put(
         (statements.keep_chunks, kept),
         (statements.put_chunks(embeddings), put),
     ):
-        if rows.keys:
+        if rows:
             connection.execute(statement, rows.parameters)
 
 
 class _Rows:
     """Rows for a statement about many keys: one array for each column."""
 
-    def __init__(self) -> None:
-        self.keys: list[Key] = []
-        self._columns: dict[str, list[Any]] = {}
+    def __init__(self, *columns: str) -> None:
+        self._columns = columns
+        self._keys: list[Key] = []
+        self._rows: list[tuple[Any, ...]] = []
 
-    def add(self, key: Key, **values: Any) -> None:
-        """Add a row."""
-        self.keys.append(key)
-        for name, value in values.items():
-            self._columns.setdefault(name, []).append(value)
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, key: Key, *values: Any) -> None:
+        """Add a row: a key, and a value for each column."""
+        self._keys.append(key)
+        self._rows.append(values)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The arrays, those of the key among them."""
-        return key_arrays(self.keys) | self._columns
+        columns = map(list, zip(*self._rows, strict=True))
+        return key_arrays(self._keys) | dict(zip(self._columns, columns, strict=True))
 
 
 def _unwanted(item: Write) -> list[int]:

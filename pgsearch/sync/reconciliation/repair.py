@@ -18,7 +18,7 @@ from pgsearch.sync.reconciliation.examine import Examined
 from pgsearch.sync.reconciliation.report import Tally
 from pgsearch.sync.reconciliation.statements import ReconcileStatements
 from pgsearch.sync.reconciliation.vectors import WrongVectors
-from pgsearch.sync.write import lock
+from pgsearch.sync.write import lock, lock_all
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Repairs:
         clearing = [item for item in wrong if item.right]
         with transaction(self._connection):
             if clearing:
-                lock(self._connection, self._statements, (), whole_index=True)
+                lock_all(self._connection, self._statements)
                 tally.asked += sum(self._clear(item) for item in clearing)
             self._remove(damaged, locked=bool(clearing))
             if asked := [examined for examined in damaged if examined.is_asked_for]:
