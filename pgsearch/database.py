@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import conninfo
+from psycopg.sql import SQL
 
 from pgsearch import resources
 from pgsearch.errors import ConnectionFailed, DatabaseError, ExtensionMissing
@@ -189,24 +189,29 @@ def check_extension(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(connection: Connection, *, by_key: bool = False) -> Iterator[None]:
+def transaction(
+    connection: Connection, *, by_key: bool = False, pipelined: bool = False
+) -> Iterator[None]:
     """Open a transaction with the settings that workers need.
 
     They are set for the transaction only, for a session may be a pooler's: everybody's in turn.
 
     Args:
-        connection: A connection.
+        connection: A connection that is in no transaction.
         by_key: Whether its statements are about keys that they name, and read nothing else.
+        pipelined: Whether statements are sent without waiting for what those before have given,
+            unless it is fetched. What fails is then known at the end.
     """
-    with connection.transaction():
-        connection.execute(_settings(by_key))
-        yield
-
-
-@cache
-def _settings(by_key: bool) -> bytes:
-    names = ("session", "by_key") if by_key else ("session",)
-    return ";\n".join(resources.sql(f"sync/{name}.sql") for name in names).encode()
+    with ExitStack() as stack:
+        pipeline = None
+        if pipelined and psycopg.Pipeline.is_supported():
+            pipeline = stack.enter_context(connection.pipeline())
+        with connection.transaction():
+            for name in ("session", "by_key") if by_key else ("session",):
+                connection.execute(SQL(resources.sql(f"sync/{name}.sql")))
+            yield
+            if pipeline is not None:
+                pipeline.sync()  # now and not with COMMIT, which would find nothing to commit
 
 
 def is_pooled(connection: Connection) -> bool:

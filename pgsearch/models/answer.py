@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import math
-import struct
-import sys
-from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pgvector import Vector
 
 from pgsearch.declare import Model
 from pgsearch.errors import EmbeddingFailed, ModelMismatch
 from pgsearch.models.protocol import wrong_dimensions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+#: The values of one vector.
+Values: TypeAlias = "npt.NDArray[np.floating[Any]]"
 
 #: A vector whose length differs from 1 by less is of length 1.
 _UNIT: Final = 1e-4
@@ -47,19 +51,19 @@ def vectors(answer: Any, texts: Sequence[str], model: Model) -> list[Vector]:
     return [_vector(each, text, model) for each, text in zip(values, texts, strict=True)]
 
 
-def _values(embedding: Any) -> array[float]:
+def _values(embedding: Any) -> Values:
     """Return the values of one vector: of base64 the float32 in it, little endian."""
-    if not isinstance(embedding, str):
-        return array("f", embedding)
-    values = array("f", base64.b64decode(embedding))
-    if sys.byteorder == "big":
-        values.byteswap()
+    import numpy as np
+
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding), dtype="<f4")
+    values = np.array(embedding, dtype=np.float32)
+    if values.ndim != 1:
+        raise ValueError("a vector is not a list of numbers")
     return values
 
 
-def _ordered(
-    found: Sequence[tuple[Any, array[float]]], count: int, model_name: str
-) -> list[array[float]]:
+def _ordered(found: Sequence[tuple[Any, Values]], count: int, model_name: str) -> list[Values]:
     """Return vectors by their numbers; servers may answer in any order."""
     numbers = [number for number, _ in found]
     if len(found) != count:
@@ -80,13 +84,16 @@ def _ordered(
     return [by_number[number] for number in range(count)]
 
 
-def _vector(values: array[float], text: str, model: Model) -> Vector:
+def _vector(values: Values, text: str, model: Model) -> Vector:
+    import numpy as np
+
     if model.truncate and len(values) > model.dimensions:
         # Not every server knows how to do it.
         values = values[: model.dimensions]
     if len(values) != model.dimensions:
         raise wrong_dimensions(model, len(values))
-    length = math.hypot(*values)
+    wide = values.astype(np.float64)
+    length = math.sqrt(wide @ wide)
     if not math.isfinite(length) or length == 0:
         raise EmbeddingFailed(
             f"Model {model.name!r} made a vector that is all zeros or not finite from the text "
@@ -94,16 +101,8 @@ def _vector(values: array[float], text: str, model: Model) -> Vector:
             hint="Look at the text and, if every text fails, at the endpoint.",
         )
     if model.normalize and abs(length - 1) > _UNIT:
-        values = array("f", [value / length for value in values])
-    return _packed(values)
-
-
-def _packed(values: array[float]) -> Vector:
-    """Return a vector without a Python float for each value, as its constructor would make."""
-    if sys.byteorder == "little":
-        values = values[:]
-        values.byteswap()
-    return Vector.from_binary(struct.pack(">HH", len(values), 0) + values.tobytes())
+        values = wide / length
+    return Vector(values)
 
 
 def words(value: Any) -> str:

@@ -71,10 +71,11 @@ def load(model: Model) -> OpenAIEmbedder:
     """
     try:
         import httpx  # noqa: F401
+        import numpy  # noqa: F401
     except ImportError as error:
         raise ModelUnavailable(
-            f"Model {model.name!r} needs the library httpx: {error}.",
-            hint='Install it: pip install "pgsearch[http]"',
+            f"Model {model.name!r} needs the libraries httpx and numpy: {error}.",
+            hint='Install them: pip install "pgsearch[http]"',
         ) from error
     return OpenAIEmbedder(model, Machine.from_environment())
 

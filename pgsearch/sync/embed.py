@@ -152,7 +152,7 @@ def compute(
     prepared: Prepared,
     embeddings: Sequence[LoadedEmbedding],
     *,
-    earlier: Prepared | None = None,
+    earlier: Sequence[Prepared] = (),
     go_on: Callable[[], bool] = lambda: True,
 ) -> None:
     """Let models make the vectors that are lacking; nothing here touches the database.
@@ -160,8 +160,8 @@ def compute(
     Args:
         prepared: What `prepare` made; the vectors are added to it.
         embeddings: The embeddings, as they were given to it.
-        earlier: The batch before, whose vectors may not have been written when this one was
-            prepared: what both contain is embedded once.
+        earlier: The batches before, whose vectors may not have been written when this one was
+            prepared: what several contain is embedded once.
         go_on: Asked between calls of a model.
 
     Raises:
@@ -172,8 +172,8 @@ def compute(
     """
     for number, embedding in enumerate(embeddings):
         found = prepared.found[number]
-        if earlier is not None and number < len(earlier.found):
-            known = earlier.found[number].outcomes
+        for before in earlier:
+            known = before.found[number].outcomes
             shared = {h: known[h] for h in found.lacking.keys() & known.keys()}
             found.outcomes |= {h: v for h, v in shared.items() if not isinstance(v, Exception)}
         lacking = list(found.lacking.items())
@@ -316,8 +316,12 @@ def _usable(vector: Vector, text: str) -> Vector | Exception:
 
 def is_direction(vector: Vector) -> bool:
     """Return whether all values of a vector are finite, and not all are zero."""
+    # Of each value the sign and the upper bits of the exponent: all are set in what is not finite,
+    # and in numbers that no model makes.
+    upper = vector.to_binary()[4::4]
+    if any(upper) and 0x7F not in upper and 0xFF not in upper:
+        return True
     values = vector.to_list()
-    # A sum is finite only if all of it is, and is had at a third of the time.
     return math.isfinite(sum(values)) and any(values)
 
 

@@ -2,7 +2,7 @@
 
     claim, cut, look for equal content      the worker's thread
     models                                  a thread of their own
-    write                                   the worker's thread
+    write                                   another one, on a connection of its own
 
 No transaction is open while a model computes.
 """
@@ -12,11 +12,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
-from threading import Event
+from threading import Event, Lock
 from typing import Final, TypeAlias
 
 import psycopg
@@ -36,37 +36,64 @@ log = logging.getLogger(__name__)
 _THROTTLED_S: Final = 10.0
 
 
+#: Seconds between two looks whether a batch is still wanted for which models compute.
+_PATIENCE_S: Final = 0.2
+
 #: A claim that nobody works on any more, with its task.
 Lost: TypeAlias = tuple[Task, Claim]
 
 
 @dataclass(eq=False)
 class Batch:
-    """A claim on its way."""
+    """A claim on its way.
+
+    Args:
+        task: Its search index.
+        claim: What was leased and read.
+        prepared: What its documents need; None before that is known.
+        computed: The seconds that the models took.
+        written: What was done in the end.
+    """
 
     task: Task
     claim: Claim
-    prepared: Prepared = field(init=False)
-    computed: Future[float] = field(init=False)
+    prepared: Prepared | None = None
+    computed: Future[float] = field(default_factory=Future)
+    written: Future[Report] = field(default_factory=Future)
     renewed_at: float = field(default_factory=time.monotonic)
+    #: Held while its queue rows are locked: to renew leases, and to write.
+    lock: Lock = field(default_factory=Lock)
 
 
 class Pipeline:
     """Takes claims, and writes what models make of them.
 
     Args:
+        connect: Opens the connection for writing.
         lease_s: How long claims are held; they are renewed while models compute. Seconds.
         max_attempts: After so many failures a document is parked.
         stop: Set when the worker is to stop.
     """
 
-    def __init__(self, *, lease_s: float, max_attempts: int, stop: Event) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], AbstractContextManager[Connection]],
+        *,
+        lease_s: float,
+        max_attempts: int,
+        stop: Event,
+    ) -> None:
+        self._connect = connect
         self._lease_s = lease_s
         self._max_attempts = max_attempts
         self._batches: deque[Batch] = deque()
         self._stop = stop
         self._is_over = False
+        self._is_abandoned = Event()
         self._models = ThreadPoolExecutor(1, thread_name_prefix="pgsearch-models")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="pgsearch-write")
+        self._opened = ExitStack()
+        self._connection: Connection | None = None
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -80,7 +107,7 @@ class Pipeline:
         """Cut a claim's documents, look for their vectors, and let models make what is lacking."""
         batch = Batch(task, claim)
         try:
-            batch.prepared = prepare(
+            prepared = batch.prepared = prepare(
                 connection,
                 task.statements,
                 task.embeddings,
@@ -90,23 +117,23 @@ class Pipeline:
         except BaseException:
             _release(connection, task, claim)
             raise
-        before = self._batches[-1] if self._batches else None
-        earlier = before.prepared if before is not None and before.task.is_like(task) else None
-        batch.computed = self._models.submit(self._compute, batch, earlier)
+        earlier = [b.prepared for b in self._batches if b.prepared and b.task.is_like(task)]
+        batch.computed = self._models.submit(self._compute, task, prepared, earlier)
+        batch.written = self._writer.submit(self._write, batch, prepared)
         self._batches.append(batch)
 
-    def _compute(self, batch: Batch, earlier: Prepared | None) -> float:
+    def _compute(self, task: Task, prepared: Prepared, earlier: Sequence[Prepared]) -> float:
         started = time.perf_counter()
         compute(
-            batch.prepared,
-            batch.task.embeddings,
+            prepared,
+            task.embeddings,
             earlier=earlier,
             go_on=lambda: not (self._stop.is_set() or self._is_over),
         )
         return time.perf_counter() - started
 
     def finish(self, connection: Connection, report: Report) -> Batch | None:
-        """Wait for the models to be done with the oldest batch, and write it.
+        """Wait until the oldest batch is written.
 
         Returns:
             The batch; None if it had to be given back, for it was not to go on or a provider
@@ -118,8 +145,8 @@ class Pipeline:
         batch = self._batches[0]
         try:
             self._wait(connection, batch)
+            report.add(batch.written.result())
             batch.task.pace.took(batch.computed.result(), len(batch.claim.queue_ids))
-            self._write(connection, batch, report)
         except Interrupted:
             self._give_back(connection)
             return None
@@ -137,20 +164,37 @@ class Pipeline:
         return batch
 
     def _wait(self, connection: Connection, batch: Batch) -> None:
-        """Wait for the models, and keep the leases of all that is on its way."""
-        while wait([batch.computed], timeout=min(1.0, self._lease_s / 4)).not_done:
+        """Wait until a batch is written, and keep the leases of all that is on its way."""
+        while wait([batch.written], timeout=min(1.0, self._lease_s / 4)).not_done:
             self.renew(connection)
 
     def renew(self, connection: Connection, *others: Batch) -> None:
         """Make leases last that have run for a third of their time."""
         now = time.monotonic()
         for batch in (*self._batches, *others):
-            if now - batch.renewed_at > self._lease_s / 3:
-                queue.renew(connection, batch.task.statements, batch.claim, lease_s=self._lease_s)
+            if now - batch.renewed_at > self._lease_s / 3 and batch.lock.acquire(blocking=False):
+                try:
+                    queue.renew(
+                        connection, batch.task.statements, batch.claim, lease_s=self._lease_s
+                    )
+                finally:
+                    batch.lock.release()
                 batch.renewed_at = now
 
-    def _write(self, connection: Connection, batch: Batch, report: Report) -> None:
-        task, claim, prepared = batch.task, batch.claim, batch.prepared
+    def _write(self, batch: Batch, prepared: Prepared) -> Report:
+        """Write a batch as soon as the models are done with it."""
+        while wait([batch.computed], timeout=_PATIENCE_S).not_done:
+            if self._is_abandoned.is_set() or batch.computed.cancelled():
+                raise Interrupted
+        batch.computed.result()
+        if self._connection is None:
+            self._connection = self._opened.enter_context(self._connect())
+        with batch.lock:
+            return self._write_on(self._connection, batch.task, batch.claim, prepared)
+
+    def _write_on(
+        self, connection: Connection, task: Task, claim: Claim, prepared: Prepared
+    ) -> Report:
         writes, failures = planned(prepared)
         written = write(
             connection,
@@ -164,12 +208,14 @@ class Pipeline:
             connection, task.statements, claim.lease, failures, max_attempts=self._max_attempts
         )
         _tell(task, failures, parked + claim.parked)
-        report.documents += len(written)
-        report.chunks += sum(len(item.put) for item in written)
-        report.embedded += sum(found.embedded for found in prepared.found)
-        report.reused += sum(found.reused for found in prepared.found)
-        report.adopted += sum(found.adopted for found in prepared.found)
-        report.failed += len(failures) + claim.parked
+        return Report(
+            documents=len(written),
+            chunks=sum(len(item.put) for item in written),
+            embedded=sum(found.embedded for found in prepared.found),
+            reused=sum(found.reused for found in prepared.found),
+            adopted=sum(found.adopted for found in prepared.found),
+            failed=len(failures) + claim.parked,
+        )
 
     def stop(self, connection: Connection, report: Report) -> None:
         """Write what models are done with after the call that they are at; give back the rest."""
@@ -183,9 +229,12 @@ class Pipeline:
     def abandon(self) -> list[Lost]:
         """Let go of all that is on its way; return what is to be given back."""
         self._is_over = True
-        lost = [(batch.task, batch.claim) for batch in self._batches]
+        self._is_abandoned.set()
         for batch in self._batches:
             batch.computed.cancel()
+        # A write that has begun is brought to its end; those behind it find out.
+        self._writer.shutdown(wait=True, cancel_futures=True)
+        lost = [(batch.task, batch.claim) for batch in self._batches]
         self._batches.clear()
         return lost
 
@@ -194,8 +243,11 @@ class Pipeline:
         _release(connection, batch.task, batch.claim)
 
     def close(self) -> None:
-        """End the thread of the models."""
+        """End the threads and the connection for writing."""
         self._is_over = True
+        self._is_abandoned.set()
+        self._writer.shutdown(wait=True, cancel_futures=True)
+        self._opened.close()
         self._models.shutdown(wait=True, cancel_futures=True)
 
 

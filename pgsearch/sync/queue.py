@@ -52,7 +52,7 @@ class StoredChunk(NamedTuple):
     missing: tuple[bool, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Claimed:
     """A key with the queue rows that ask for it, and what was read of it in the claim.
 
@@ -167,7 +167,7 @@ def _lease(
     connection: Connection, statements: Statements, *, rows: int, lease_s: float, fresh: bool
 ) -> _Leased:
     leased = _Leased(secrets.randbits(62))
-    with transaction(connection, by_key=True):
+    with transaction(connection, by_key=True, pipelined=True):
         found = connection.execute(
             statements.claim,
             {

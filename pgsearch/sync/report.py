@@ -55,3 +55,12 @@ class Report:
     seconds: float = 0.0
     entered: list[str] = field(default_factory=list)
     problems: list[DatabaseError] = field(default_factory=list)
+
+    def add(self, done: Report) -> None:
+        """Add what was done with some documents."""
+        self.documents += done.documents
+        self.chunks += done.chunks
+        self.embedded += done.embedded
+        self.reused += done.reused
+        self.adopted += done.adopted
+        self.failed += done.failed

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from types import TracebackType
 from typing import Final, Self
@@ -45,14 +47,43 @@ _FILL_S: Final = 0.5
 #: to be filled, which embeddings can move on.
 _LOOK_AROUND_S: Final = 1.0
 
+#: Seconds for which the registry is taken for unchanged, and embeddings are not looked at that are
+#: to be filled, while there is other work.
+_READ_AGAIN_S: Final = 0.25
+
 #: Seconds between two looks at the statistics while there is other work.
 _STATISTICS_S: Final = 5.0
 
 #: Seconds for which a provider is left alone that refuses every text.
 _UNAVAILABLE_S: Final = 30.0
 
+#: Batches that are on their way while the next one is claimed: one written, one at the models.
+_ON_THEIR_WAY: Final = 2
+
 #: Seconds to wait where only time helps: a throttle, or the build of an index.
 _WAIT_S: Final = 0.05
+
+
+@contextmanager
+def _connect(url: str) -> Iterator[Connection]:
+    """Open a connection for writing beside a session's own."""
+    with closing(database.connect(url, row_security=True)) as connection:
+        _set_up(connection)
+        yield connection
+
+
+def _set_up(connection: Connection) -> None:
+    """Make a connection one that a worker can use.
+
+    Raises:
+        DatabaseError: pgsearch is not installed in the database, or pgvector is not.
+    """
+    # Plans are made for the keys at hand, and a pooler need not know of them.
+    connection.prepare_threshold = None
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    connection.read_only = False
+    registry.require_installed(connection)
+    database.register_vectors(connection)
 
 
 @dataclass(frozen=True)
@@ -99,7 +130,10 @@ class Session:
         self._listener = listener
         self._lost = lost
         self._pipeline = Pipeline(
-            lease_s=options.lease_s, max_attempts=options.max_attempts, stop=stop
+            partial(_connect, url),
+            lease_s=options.lease_s,
+            max_attempts=options.max_attempts,
+            stop=stop,
         )
         self._builder = Builder(url, on_end=listener.wake if listener else lambda: None)
         self._throttle = Throttle(options.backfill_rate)
@@ -108,16 +142,14 @@ class Session:
         self._told: dict[int, str] = {}
         self._statistics_at: dict[int, float] = {}
         self._began = False
+        self._known: tuple[RegisteredIndex, ...] = ()
+        self._read_at = 0.0
+        self._filled_at: dict[int, float] = {}
 
     def __enter__(self) -> Self:
         connection = self._connection
         try:
-            # Plans are made for the keys at hand, and a pooler need not know of them.
-            connection.prepare_threshold = None
-            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-            connection.read_only = False
-            registry.require_installed(connection)
-            database.register_vectors(connection)
+            _set_up(connection)
             self._give_back()
         except BaseException:
             connection.close()
@@ -206,7 +238,18 @@ class Session:
         return busy
 
     def _indexes(self) -> tuple[RegisteredIndex, ...]:
-        """Return the search indexes to keep up to date, as the registry has them now."""
+        """Return the search indexes to keep up to date, as the registry has them.
+
+        While batches are on their way it is not asked again at once: what has changed meanwhile
+        shows when one is claimed or written.
+        """
+        now = time.monotonic()
+        if len(self._pipeline) and now - self._read_at < _READ_AGAIN_S:
+            return self._known
+        self._known, self._read_at = self._read_indexes(), now
+        return self._known
+
+    def _read_indexes(self) -> tuple[RegisteredIndex, ...]:
         indexes = registry.read(self._connection, *self._options.indexes)
         usable = tuple(index for index in indexes if self._is_usable(index))
         if self._listener is not None and any(index.definition.notify for index in usable):
@@ -293,7 +336,7 @@ class Session:
         if claim.is_suspect:
             self.finish()
         self._pipeline.start(self._connection, task, claim)
-        while len(self._pipeline) > (0 if claim.is_suspect else 1):
+        while len(self._pipeline) > (0 if claim.is_suspect else _ON_THEIR_WAY):
             self._finish_oldest()
         return True
 
@@ -362,8 +405,12 @@ class Session:
 
     def _fill_embeddings(self, task: Task) -> bool:
         """Put keys that lack an added embedding into the queue; return whether there were any."""
-        if not task.index.filled:
+        now = time.monotonic()
+        busy = len(self._pipeline) > 0
+        recently = now - self._filled_at.get(task.index.id, 0.0) < _READ_AGAIN_S
+        if not task.index.filled or (busy and recently):
             return False
+        self._filled_at[task.index.id] = now
         steps = [
             fill_embedding(self._connection, task.statements, embedding)
             for embedding in task.index.live

@@ -27,7 +27,7 @@ class NewChunk(NamedTuple):
     vectors: tuple[Vector | None, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Write:
     """What one document's chunks shall be: some written, some kept, the rest cut off."""
 
@@ -86,7 +86,7 @@ def _write(
 ) -> list[Write]:
     keys = [item.claimed.key for item in writes]
     again = set[int]()
-    with transaction(connection, by_key=True):
+    with transaction(connection, by_key=True, pipelined=True):
         if not embeddings:
             _check_without_embedding(connection, statements)
         lock(connection, statements, keys)

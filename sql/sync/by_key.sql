@@ -4,4 +4,5 @@
 SELECT
   set_config('enable_hashjoin', 'off', true),
   set_config('enable_mergejoin', 'off', true),
-  set_config('jit', 'off', true)
+  set_config('jit', 'off', true),
+  set_config('synchronous_commit', 'off', true)
