@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from threading import Event
 from typing import Any, TypeAlias
@@ -275,7 +275,9 @@ class Protocol(RuleBasedStateMachine):
             (index,) = registry.read(connection)
             task = open_task(connection, index, self._load, Pace(rows))
             task.load()
-        pipeline = Pipeline(lease_s=3600, max_attempts=3, stop=Event())
+        pipeline = Pipeline(
+            lambda: nullcontext(connection), lease_s=3600, max_attempts=3, stop=Event()
+        )
         try:
             claim = queue.claim(
                 connection,

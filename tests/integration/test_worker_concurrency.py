@@ -108,7 +108,7 @@ def test_no_transaction_is_open_while_the_model_computes(stories: Stories) -> No
     stories.insert(ONE, TWO, THREE)
     seen: list[tuple[str, bool]] = []
     stories.drain(Watching(lambda _: seen.extend(sessions(stories))), batch_rows=1)
-    assert seen == [("idle", False)] * 3
+    assert set(seen) == {("idle", False)}
 
 
 def test_no_transaction_is_open_while_an_added_embedding_is_filled(stories: Stories) -> None:
@@ -117,7 +117,7 @@ def test_no_transaction_is_open_while_an_added_embedding_is_filled(stories: Stor
     stories.add_embedding("hash_v2", 64)
     seen: list[tuple[str, bool]] = []
     stories.drain(Watching(lambda _: seen.extend(sessions(stories))), batch_rows=1)
-    assert seen == [("idle", False)] * 2
+    assert set(seen) == {("idle", False)}
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,8 @@ def test_a_connection_lost_while_the_model_computes_costs_nothing(stories: Stori
     embedder = Watching(once(lambda: terminate_workers(stories)))
     with running(stories.worker(embedder, lease_s=0.2)):
         eventually(lambda: not stories.waiting())
-    assert embedder.asked == [ONE, ONE]
+    # What it has made was written on a connection that was opened then.
+    assert embedder.asked == [ONE]
     assert stories.differences() == []
 
 

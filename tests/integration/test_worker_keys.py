@@ -259,8 +259,7 @@ def test_keys_are_looked_up_in_indexes(installed: product.Connection, kind: str,
     one = queue.key_arrays(keys[:1])
     for statement, parameters, tables in (
         (statements.read, queue.key_arrays(keys), 2),
-        (statements.chunks(("embedding_hash_v1",)), queue.key_arrays(keys), 1),
-        (statements.generations, queue.key_arrays(keys), 1),
+        (statements.current(("embedding_hash_v1",)), queue.key_arrays(keys), 2),
         (
             statements.unfilled("embedding_hash_v1", resumed=True),
             {"after": json.dumps(dict(zip(KINDS[kind].key, keys[0], strict=True))), "rows": 256},

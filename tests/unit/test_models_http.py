@@ -293,7 +293,7 @@ class TestLoading:
         monkeypatch.setitem(sys.modules, "httpx", None)
         with pytest.raises(ModelUnavailable) as caught:
             load(Model("m", provider="openai", dimensions=8, url="http://127.0.0.1:9/v1"))
-        assert caught.value.hint == 'Install it: pip install "pgsearch[http]"'
+        assert caught.value.hint == 'Install them: pip install "pgsearch[http]"'
 
     @pytest.mark.parametrize(
         ("name", "value"), [("SSL_CERT_FILE", "/nowhere.pem"), ("HTTP_PROXY", "gopher://host")]
