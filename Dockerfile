@@ -16,7 +16,7 @@ COPY migrations migrations
 COPY sql sql
 COPY pgsearch pgsearch
 RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" \
-      --constraint constraints.txt ".[binary,local]"
+      --constraint constraints.txt ".[binary,local,http]"
 
 # Away from the sources, so that what runs is what was installed.
 WORKDIR /home/pgsearch

@@ -60,7 +60,10 @@ _FAILURES = (
     ),
     (
         r"unsupported startup parameter",
-        "Connect to the server itself, not through a transaction pooler.",
+        (
+            "A pooler takes no settings: leave options out of the URL and PGOPTIONS out of the "
+            "environment, or connect to the server itself."
+        ),
     ),
     (r"SSL|certificate", "Check sslmode and sslrootcert in the URL."),
     (r"starting up|shutting down|recovery", "Wait until the server is up, and run it again."),
@@ -123,7 +126,8 @@ def connect(url: str, *, autocommit: bool = True, row_security: bool = False) ->
         url: A PostgreSQL URL; see `database_url`.
         autocommit: Whether every statement is a transaction of its own.
         row_security: Whether row-level security may hide rows. If not, a query that it
-            would cut short fails instead of reading a part of a table as if it were all.
+            would cut short fails instead of reading a part of a table as if it were all. A pooler
+            refuses that; with True, `transaction` sees to it in a way that works everywhere.
 
     Raises:
         ConnectionFailed: The database cannot be reached; the hint says what to check.
@@ -221,20 +225,6 @@ def is_pooled(connection: Connection) -> bool:
     """
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     return row != (connection.info.backend_pid,)
-
-
-@contextmanager
-def advisory_lock(connection: Connection, name: str) -> Iterator[bool]:
-    """Try to take a lock of the session by name; yield whether it was free, give it back after."""
-    row = connection.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]
-    ).fetchone()
-    is_mine = row == (True,)
-    try:
-        yield is_mine
-    finally:
-        if is_mine and not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
 
 
 def register_vectors(connection: Connection) -> None:

@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.plugins.autogenerate",
     "tests.plugins.drift",
     "tests.plugins.reconcile",
+    "tests.plugins.pgbouncer",
 ]

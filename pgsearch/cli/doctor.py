@@ -56,7 +56,12 @@ def command(context: click.Context, indexes: tuple[str, ...], as_json: bool) -> 
     from pgsearch import database
     from pgsearch.drift import inspect
 
-    with database.connect(console.use_database(context.obj)) as connection:
+    uri = console.use_database(context.obj)
+    # The settings that it needs are the transaction's: a session may be a pooler's.
+    with (
+        database.connect(uri, row_security=True) as connection,
+        database.transaction(connection),
+    ):
         inspection = inspect(lambda query: connection.execute(query.encode()).fetchall(), *indexes)
         diagnoses = list(_diagnoses(connection, inspection))
     if as_json:
@@ -110,7 +115,8 @@ def _parked(connection: Connection, definition: IndexDefinition) -> tuple[int, s
     queue = Identifier(definition.schema, definition.names.queue)
     query = SQL(resources.sql("registry/parked.sql")).format(queue=queue)
     try:
-        row = connection.execute(query).fetchone()
+        with connection.transaction():
+            row = connection.execute(query).fetchone()
     except (
         psycopg.errors.UndefinedTable,
         psycopg.errors.UndefinedColumn,

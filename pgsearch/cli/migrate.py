@@ -66,7 +66,7 @@ def current_revisions(url: str) -> tuple[str, ...]:
     Raises:
         ConnectionFailed: The database cannot be reached.
     """
-    with database.connect(url) as connection:
+    with database.connect(url, row_security=True) as connection:
         if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
             return ()
         rows = connection.execute("SELECT version_num FROM alembic_version ORDER BY 1")

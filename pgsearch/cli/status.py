@@ -28,7 +28,11 @@ def command(url: str | None, indexes: tuple[str, ...], as_json: bool) -> None:
     from pgsearch import database
     from pgsearch.status import read_status
 
-    with database.connect(console.use_database(url)) as connection:
+    uri = console.use_database(url)
+    with (
+        database.connect(uri, row_security=True) as connection,
+        database.transaction(connection),
+    ):
         found = read_status(connection, *indexes)
     if as_json:
         _print_json(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -11,11 +12,12 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgsearch import database, resources
 from pgsearch.database import Connection
-from pgsearch.errors import ConnectionFailed
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+log = logging.getLogger(__name__)
 
 #: An HNSW build may use this much memory, if the graph needs it; kB.
 BUILD_MEMORY_LIMIT_KB = 1024 * 1024
@@ -76,8 +78,15 @@ class Builder:
                 self._connection = connection
                 if not self._is_cancelled:
                     _build(connection, index, embedding)
-        except psycopg.errors.QueryCanceled:
+        except psycopg.errors.QueryCanceled as error:
             if not self._is_cancelled:
+                log.warning(
+                    "The build of the HNSW index of %s was cut short: %s. Through a pooler, a "
+                    "statement_timeout of its role or database holds for it too: set that to 0, "
+                    "or let the worker connect to the server itself.",
+                    embedding.name,
+                    error,
+                )
                 raise
         finally:
             self._connection = None
@@ -85,14 +94,8 @@ class Builder:
 
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
-    """Connect without time limits: directly where that can be, else through the pooler."""
-    try:
-        connection = database.connect(url)
-    except ConnectionFailed as error:
-        if "unsupported startup parameter" not in str(error):
-            raise
-        connection = database.connect(url, row_security=True)
-    with connection:
+    """Connect without time limits, unless to a pooler, whose sessions are everybody's."""
+    with database.connect(url, row_security=True) as connection:
         if not database.is_pooled(connection):
             connection.execute("SET statement_timeout = 0")
             connection.execute("SET lock_timeout = 0")
@@ -175,7 +178,8 @@ def _raise_memory(
     """Let the graph be built in memory, which is many times faster, up to a limit."""
     if database.is_pooled(connection):
         return  # the setting would be somebody else's in a moment
-    row = connection.execute(compose("graph_size", index, embedding)).fetchone()
+    with database.transaction(connection):
+        row = connection.execute(compose("graph_size", index, embedding)).fetchone()
     assert row is not None
     vectors, setting_kb = row
     # A graph node: the vector, and two neighbour lists' worth of pointers, with some room.

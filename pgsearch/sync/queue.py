@@ -67,7 +67,12 @@ class Claimed:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the row or its document no longer exists: its chunks go too."""
+        """Whether the row or its document no longer exists: its chunks go too.
+
+        Every change that a trigger sees writes both. A row that lacks only its document was
+        written unseen, and these chunks may be those of another row that had the key before. A
+        first fill comes to it yet; else it is for a reconciliation to find.
+        """
         return self.generation is None or self.texts is None
 
 

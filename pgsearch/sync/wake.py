@@ -26,9 +26,12 @@ class Listener:
         self._woken = Event()
         self._connection: database.Connection | None = None
         self._thread: Thread | None = None
+        self._is_deaf = False
 
     def start(self) -> None:
-        """Begin to listen, unless it does already."""
+        """Begin to listen, unless it does already, or there is a pooler between."""
+        if self._is_deaf:
+            return
         if self._thread is None or not self._thread.is_alive():
             self._thread = Thread(target=self._listen, name="pgsearch-listen", daemon=True)
             self._thread.start()
@@ -53,6 +56,7 @@ class Listener:
         try:
             with database.connect(self._url, row_security=True) as self._connection:
                 if database.is_pooled(self._connection):
+                    self._is_deaf = True
                     log.info("A pooler passes no notifications on: looking for changes instead.")
                     return
                 self._connection.execute("LISTEN pgsearch")

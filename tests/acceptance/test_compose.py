@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,6 +106,16 @@ def test_their_image_is_built_for_an_account_without_rights() -> None:
     sources = {source for line in copied for source in line.split()}
     assert {"constraints.txt", "migrations", "pgsearch", "pyproject.toml", "sql"} <= sources
     assert all((ROOT / source).exists() for source in sources)
+
+
+def test_their_image_has_all_providers_of_models() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    extras = re.search(r"pip install .*\"\.\[([\w,]+)\]\"", dockerfile, re.DOTALL)
+    assert extras is not None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    # The others bring a server along, a demo, or what developers need.
+    others = {"embedded", "demo", "dev"}
+    assert set(extras[1].split(",")) == project["optional-dependencies"].keys() - others
 
 
 def test_the_services_do_their_work(

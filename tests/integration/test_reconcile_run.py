@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -254,6 +254,43 @@ def test_what_is_being_written_is_never_taken_for_damage(whole: Stories) -> None
     assert (len(found) > 5, writers.writes > 100, waiting > 10) == (True, True, True)
     whole.drain()
     assert mended(whole) == {}
+
+
+def asked_again(stories: Stories) -> None:
+    """A document is lost; then its key is asked for, as the fill of an added embedding asks."""
+    stories.execute("DELETE FROM story_search_document WHERE id = 2")
+    stories.execute("INSERT INTO story_search_queue (id) VALUES (2)")
+
+
+def came_back(stories: Stories) -> None:
+    """A row is deleted, and comes back with other text where no trigger sees it."""
+    stories.execute("DELETE FROM story WHERE id = 2")
+    unseen(stories, f"INSERT INTO story (id, body) VALUES (2, '{ONE} {TWO} {FOUR}')")
+
+
+@pytest.mark.parametrize("damage", [asked_again, came_back])
+def test_a_row_without_its_document_loses_its_chunks_and_gets_both_back(
+    whole: Stories, damage: Callable[[Stories], None]
+) -> None:
+    """No change that a trigger sees leaves a row without document, so chunks may be another's."""
+    damage(whole)
+    whole.drain()
+    assert (whole.waiting(), whole.chunks(2)) == (0, [])
+    chunks = 3
+    assert counts(reconcile(whole.url)) == {"missing document": 1, "missing chunk": chunks}
+    assert mended(whole) == {}
+    assert len(whole.chunks(2)) == chunks
+    assert whole.differences() == []
+
+
+def test_a_row_that_is_still_to_be_filled_gets_its_chunks_in_the_end(whole: Stories) -> None:
+    """One that came back while a migration had suspended the search index, as the queue knows."""
+    whole.execute("DELETE FROM story WHERE id = 2")
+    unseen(whole, f"INSERT INTO story (id, body) VALUES (2, '{ONE} {TWO}')")
+    whole.execute("UPDATE pgsearch.search_index SET filled_at = NULL, fill_key = NULL")
+    whole.drain()
+    assert (whole.waiting(), whole.differences()) == (0, [])
+    assert counts(reconcile(whole.url)) == {}
 
 
 def test_damage_is_found_among_writers(whole: Stories) -> None:
