@@ -38,6 +38,8 @@ CREATE TABLE pgsearch.search_index (
   refill_chunks         boolean     NOT NULL DEFAULT false,
   -- The leaf partitions whose rows are known; NULL where the source is no partitioned table.
   partitions            oid[],
+  -- While it is suspended: by table and trigger, whether it fired for what is replicated.
+  replicated            jsonb,
   UNIQUE (schema_name, name)
 );
 COMMENT ON TABLE pgsearch.search_index IS 'Search indexes: what was declared, how far it is';

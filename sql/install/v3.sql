@@ -1,5 +1,9 @@
 -- pgsearch, version 3: backfills behind fresh changes, in one queue; reconciliation; cheaper writes.
 
+ALTER TABLE pgsearch.search_index
+  -- While it is suspended: by table and trigger, whether it fired for what is replicated.
+  ADD COLUMN replicated jsonb;
+
 ALTER TABLE pgsearch.embedding
   -- The fill of an added embedding: the last key that was put into the queue, then the time when
   -- the last one was.
