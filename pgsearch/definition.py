@@ -107,7 +107,7 @@ class Chunking:
 
     Args:
         max_tokens: The longest chunk, heading included, in tokens of the model of
-            the search index's first embedding.
+            the search index's oldest embedding.
         overlap: How many tokens neighbouring chunks share.
         heading: A text column put in front of every chunk, such as the title.
     """

@@ -11,7 +11,7 @@ from pgsearch.cli import console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pgsearch.status import EmbeddingStatus, IndexStatus
+    from pgsearch.status import EmbeddingStatus, IndexStatus, Progress
 
 _STATE_COLOURS = {"active": "green", "ready": "cyan", "retired": "dim"}
 
@@ -74,13 +74,37 @@ def facts(index: IndexStatus) -> list[str]:
         filling = ", rebuilding: searches find what is there"
     oldest = "" if index.oldest_s is None else f", the oldest for {age(index.oldest_s)}"
     failed = f", [red]{index.failed:,} failed[/]" if index.failed else ", none failed"
+    failed = ", the failed ones not counted" if index.failed is None else failed
+    about = "about " if index.estimated else ""
     return [
         f"[bold]{escape(index.name)}[/] on table {escape(index.table)}",
-        f"  documents  {index.documents:,} ({size(index.document_bytes)}){filling}",
+        f"  documents  {about}{index.documents:,} ({size(index.document_bytes)}){filling}",
         f"  keywords   GIN index {size(index.keyword_index_bytes)}",
-        f"  chunks     {index.chunks:,} ({size(index.chunk_bytes)} with their vectors)",
-        f"  queue      {index.waiting:,} waiting{oldest}{failed}",
+        f"  chunks     {about}{index.chunks:,} ({size(index.chunk_bytes)} with their vectors)",
+        f"  queue      {about}{index.waiting:,} waiting{oldest}{failed}",
+        *_filling(index),
     ]
+
+
+def _filling(index: IndexStatus) -> list[str]:
+    """Return how far is what workers do for all rows, a line each."""
+    from rich.markup import escape
+
+    known = "" if index.rows is None else f" of about {index.rows:,} rows"
+    filling = [("documents", known, index.reading)]
+    filling += [(embedding.name, "", embedding.filling) for embedding in index.embeddings]
+    if all(embedding.filling is None for embedding in index.embeddings):
+        filling.append(("passages", "", index.catching_up))
+    return [
+        # Rounded down: it is not done before it is.
+        f"  filling    {escape(name)} {int(progress.share * 100)} %{of}{_left(progress)}"
+        for name, of, progress in filling
+        if progress is not None and progress.share is not None
+    ]
+
+
+def _left(progress: Progress) -> str:
+    return "" if progress.left_s is None else f", about {age(progress.left_s)} left"
 
 
 def embedding_table(index: IndexStatus) -> Table:

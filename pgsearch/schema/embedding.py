@@ -45,10 +45,6 @@ def add_embedding(
 def drop_embedding(schema: str, index: str, embedding: str) -> list[Step]:
     """Return the steps that drop an embedding; they refuse the active one."""
     holes = _holes(schema, index, embedding)
-    drop = SQL(
-        "-- squawk-ignore ban-drop-column\n"
-        "ALTER TABLE IF EXISTS {chunk} DROP COLUMN IF EXISTS {column};"
-    )
     return [
         plain(statements(render("embedding/unregister.sql", holes))),
         concurrent(
@@ -57,7 +53,7 @@ def drop_embedding(schema: str, index: str, embedding: str) -> list[Step]:
                 for name in ("hnsw_index", "new_hnsw_index", "old_hnsw_index")
             )
         ),
-        locked(f"The column of embedding {embedding}", drop.format(**holes).as_string(None)),
+        locked(f"The column of embedding {embedding}", render("embedding/drop_column.sql", holes)),
     ]
 
 

@@ -30,6 +30,15 @@ _FIRST_FILTER = 8
 #: whatever they and the search index are called.
 _PARAMETERS = 5
 
+#: What a search function with filters does first. A view's table is locked after all tables that a
+#: statement names itself, and a TRUNCATE, which has locked it, waits for those.
+_HOLD_SOURCE = """\
+  -- In the order of a TRUNCATE: the table, then what belongs to it.
+  IF filters <> '' THEN
+    PERFORM FROM {} WHERE false;
+  END IF;
+"""
+
 
 def create_search_index(definition: IndexDefinition) -> list[Step]:
     """Return the steps that create a search index beside its table, triggers last.
@@ -448,6 +457,11 @@ def _filter_holes(definition: IndexDefinition) -> dict[str, Composable]:
     )
     end = SQL(") AS filter USING ({})").format(columns(key_names(definition)))
     return {
+        "hold_source": SQL(_HOLD_SOURCE).format(
+            Identifier(definition.schema, definition.names.filter)
+        )
+        if definition.filters
+        else SQL(""),
         "filter_begin": Literal(begin.as_string(None)),
         "filter_end": Literal(end.as_string(None)),
         "filter_parameters": SQL("").join(parameters),

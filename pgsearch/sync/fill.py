@@ -96,7 +96,7 @@ class DocumentFill:
                 self._left -= row[1]
             connection.execute(
                 SQL(resources.sql("sync/fill_advance.sql")),
-                {"id": self._index.id, "last": row[0]},
+                {"id": self._index.id, "last": row[0], "rows": row[1]},
             )
         return int(row[1])
 

@@ -28,7 +28,16 @@ BEGIN
             HINT = 'Activate another one first, or use op.deactivate_embedding: then keywords answer.';
   END IF;
   DELETE FROM pgsearch.embedding AS e WHERE e.id = found.id;
-  INSERT INTO pgsearch.event (search_index_id, embedding, kind)
-  SELECT found.search_index_id, found.name, 'dropped' WHERE found.id IS NOT NULL;
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind, detail)
+  SELECT found.search_index_id, found.name, 'dropped', jsonb_build_object('has_cut', EXISTS (
+    -- Passages are cut in tokens of the oldest one's model; in how many dimensions, is all the same.
+    SELECT FROM (
+      SELECT e.id, e.model FROM pgsearch.embedding AS e
+      WHERE e.search_index_id = found.search_index_id AND e.state <> 'retired'
+      ORDER BY e.id LIMIT 1
+    ) AS next
+    WHERE next.id > found.id AND next.model - 'dimensions' <> found.model - 'dimensions'
+  ))
+  WHERE found.id IS NOT NULL;
 END
 $pgsearch$;

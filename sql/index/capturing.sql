@@ -1,6 +1,6 @@
 -- From here on every change is captured, and workers may read what was there before.
 UPDATE pgsearch.search_index SET
-  capturing = true,
+  capturing = true, replicated = NULL,
   -- Those of which the first fill will read the rows; a worker takes notice of all others.
   partitions = CASE WHEN {is_new} AND filled_at IS NULL AND fill_key IS NULL
     THEN (SELECT array_agg(relid::oid ORDER BY relid::oid)

@@ -327,6 +327,11 @@ BEGIN
     EXECUTE format(
       'CREATE OR REPLACE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s()',
       {truncate_name}, leaf, {capture_name});
+    -- As the table's own does, and as the others, which it has handed down itself.
+    IF EXISTS (SELECT FROM pg_trigger
+               WHERE tgrelid = source AND tgname = {truncate_name} AND tgenabled IN ('A', 'R')) THEN
+      EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', leaf, {truncate_name});
+    END IF;
     RETURN true;
   END IF;
   WITH gone AS (

@@ -36,7 +36,7 @@ BEGIN
     RAISE EXCEPTION 'pgsearch: the query''s vector is all zeros, which is similar to nothing'
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of the embedding.';
   END IF;
-  LOOP
+{hold_source}  LOOP
     BEGIN
       RETURN QUERY EXECUTE format($search$
 {statement}

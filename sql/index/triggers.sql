@@ -2,6 +2,9 @@
 -- reads them, so that they go together if any of it is dropped with CASCADE, and writes go on.
 DECLARE
   part regclass;
+  capturing record;
+  -- Which of them were enabled for what is replicated, too; by table and name.
+  replicated jsonb;
 BEGIN
   -- The table, then its partitions: all of them together within the time that was promised.
   FOR part IN
@@ -16,7 +19,13 @@ BEGIN
       extract(epoch FROM until - clock_timestamp()) * 1000)::integer::text, true);
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', part);
   END LOOP;
-END;
+  replicated := coalesce(
+    (SELECT jsonb_object_agg(tgrelid::oid || ' ' || tgname, tgenabled IN ('A', 'R'))
+     FROM pg_catalog.pg_trigger WHERE tgfoid = to_regproc({capture_name})),
+    -- A suspension has taken the triggers away, and noted it.
+    (SELECT i.replicated FROM pgsearch.search_index AS i
+     WHERE i.schema_name = {schema_literal} AND i.name = {index_literal})
+  );
 
 CREATE OR REPLACE TRIGGER {capture_insert} AFTER INSERT ON {table}
   FOR EACH ROW WHEN (true OR ROW({new_read}) IS NULL OR {reader}(NEW.*) IS NULL)
@@ -51,15 +60,25 @@ CREATE OR REPLACE TRIGGER {capture_truncate} BEFORE TRUNCATE ON {table}
   FOR EACH STATEMENT EXECUTE FUNCTION {capture}();
 
 -- Triggers of statements are not handed down to partitions.
-DECLARE
-  leaf regclass;
-BEGIN
-  FOR leaf IN
-    SELECT relid FROM pg_catalog.pg_partition_tree({table_name}::regclass)
-    WHERE isleaf AND relid <> {table_name}::regclass
-  LOOP
-    EXECUTE format(
-      'CREATE OR REPLACE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s()',
-      {truncate_name}, leaf, {capture_name});
-  END LOOP;
+FOR part IN
+  SELECT relid FROM pg_catalog.pg_partition_tree({table_name}::regclass)
+  WHERE isleaf AND relid <> {table_name}::regclass
+LOOP
+  EXECUTE format(
+    'CREATE OR REPLACE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s()',
+    {truncate_name}, part, {capture_name});
+END LOOP;
+
+-- A trigger that is replaced fires by default, as one does that was disabled. A partition that is
+-- new does as its table.
+FOR capturing IN
+  SELECT tgname AS name, tgrelid::regclass AS relation FROM pg_catalog.pg_trigger
+  WHERE tgfoid = to_regproc({capture_name}) AND coalesce(
+    replicated -> (tgrelid::oid || ' ' || tgname),
+    replicated -> ({table_name}::regclass::oid || ' ' || tgname)
+  )::boolean
+LOOP
+  EXECUTE format(
+    'ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', capturing.relation, capturing.name);
+END LOOP;
 END;

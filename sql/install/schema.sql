@@ -38,6 +38,11 @@ CREATE TABLE pgsearch.search_index (
   refill_chunks         boolean     NOT NULL DEFAULT false,
   -- The leaf partitions whose rows are known; NULL where the source is no partitioned table.
   partitions            oid[],
+  -- While it is suspended: by table and trigger, whether it fired for what is replicated.
+  replicated            jsonb,
+  -- When the fill that runs, or ran last, began, and over how many rows it has gone.
+  fill_started_at       timestamptz,
+  fill_rows             bigint      NOT NULL DEFAULT 0,
   UNIQUE (schema_name, name)
 );
 COMMENT ON TABLE pgsearch.search_index IS 'Search indexes: what was declared, how far it is';
@@ -75,6 +80,7 @@ CREATE TABLE pgsearch.embedding (
   -- the last one was.
   fill_key          jsonb,
   filled_at         timestamptz,
+  fill_started_at   timestamptz,
   UNIQUE (search_index_id, name)
 );
 COMMENT ON TABLE pgsearch.embedding IS 'Model versions of each search index and their states';

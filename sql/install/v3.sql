@@ -1,10 +1,18 @@
 -- pgsearch, version 3: backfills behind fresh changes, in one queue; reconciliation; cheaper writes.
 
+ALTER TABLE pgsearch.search_index
+  -- While it is suspended: by table and trigger, whether it fired for what is replicated.
+  ADD COLUMN replicated jsonb,
+  -- When the fill that runs, or ran last, began, and over how many rows it has gone.
+  ADD COLUMN fill_started_at timestamptz,
+  ADD COLUMN fill_rows bigint NOT NULL DEFAULT 0;
+
 ALTER TABLE pgsearch.embedding
   -- The fill of an added embedding: the last key that was put into the queue, then the time when
   -- the last one was.
   ADD COLUMN fill_key jsonb,
-  ADD COLUMN filled_at timestamptz;
+  ADD COLUMN filled_at timestamptz,
+  ADD COLUMN fill_started_at timestamptz;
 
 -- The first embedding of a search index was always filled by the queue.
 UPDATE pgsearch.embedding SET filled_at = clock_timestamp() WHERE state <> 'filling';

@@ -5,7 +5,11 @@ SELECT CASE
 END
 FROM (
   SELECT CASE WHEN bool_and(leaf.reltuples >= 0) THEN sum(leaf.reltuples) ELSE -1 END::bigint AS rows
-  FROM pg_catalog.pg_partition_tree(pgsearch.source_table({schema_literal}, {index_literal})) AS tree
-  JOIN pg_catalog.pg_class AS leaf ON leaf.oid = tree.relid
-  WHERE tree.isleaf
+  FROM pg_catalog.pg_class AS leaf
+  -- Only a partitioned table has a tree.
+  WHERE leaf.relkind = 'r' AND (
+    leaf.oid = pgsearch.source_table({schema_literal}, {index_literal})
+    OR leaf.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(
+         pgsearch.source_table({schema_literal}, {index_literal})))
+  )
 ) AS known

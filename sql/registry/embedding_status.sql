@@ -1,6 +1,14 @@
--- How much of one embedding is there; its index has no size until it is built.
+-- How much of one embedding is there, of a large table by a sample of its pages; its index has no
+-- size until it is built.
 SELECT
-  (SELECT count({column}) FROM {chunk}) AS vectors,
+  CASE WHEN pg_relation_size({chunk_name}) > %(large)s THEN (
+    SELECT round(%(chunks)s * coalesce(count({column})::double precision / nullif(count(*), 0), 0))
+    FROM {chunk} TABLESAMPLE SYSTEM (
+      least(100, 100.0 * %(pages)s * 8192 / greatest(pg_relation_size({chunk_name}), 1))
+    )
+  )::bigint ELSE (SELECT count({column}) FROM {chunk}) END AS vectors,
   pg_relation_size(to_regclass({hnsw_index_name})) AS index_bytes,
   (SELECT i.indisvalid FROM pg_catalog.pg_index AS i
-   WHERE i.indexrelid = to_regclass({hnsw_index_name})) AS index_valid
+   WHERE i.indexrelid = to_regclass({hnsw_index_name})) AS index_valid,
+  extract(epoch FROM clock_timestamp() - e.fill_started_at)::double precision AS fill_s
+FROM pgsearch.embedding AS e WHERE e.id = %(id)s

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from pgsearch import registry
+from pgsearch.definition import Chunking, IndexDefinition
 from pgsearch.errors import DeclarationError
 from pgsearch.schema import index as index_ddl
+from pgsearch.sync.fill import DocumentFill
 from pgsearch.testing import HashEmbedder
 from tests.plugins.search import execute_all
 from tests.plugins.worker import SENTENCES, STORY, Stories
@@ -53,6 +56,36 @@ def test_hiding_what_is_there_redoes_nothing(stories: Stories) -> None:
     execute_all(stories.connection, index_ddl.alter_search_index(replace(STORY, stale="hide")))
     assert stories.drain().embedded == 0
     assert len(found(stories, "fishing boats", "vector")) == 1
+
+
+def altered(stories: Stories, definition: IndexDefinition) -> None:
+    """Alter a search index, and let its documents be read but nothing be embedded."""
+    execute_all(stories.connection, index_ddl.alter_search_index(definition))
+    while not (index := registry.read(stories.connection)[0]).filled:
+        DocumentFill(index).step(stories.connection)
+
+
+def test_an_alteration_of_the_chunking_hides_nothing(hiding: Stories) -> None:
+    """Texts are what they were, so no passage is of an older one."""
+    hiding.insert(f"{ONE} {TWO}")
+    hiding.drain()
+    longer = replace(
+        STORY, stale="hide", chunking=Chunking(max_tokens=40, overlap=0, heading="title")
+    )
+    altered(hiding, longer)
+    assert len(found(hiding, "fishing boats", "vector")) == 1
+    assert hiding.drain().embedded == 1
+    assert len(found(hiding, "fishing boats", "vector")) == 1
+
+
+def test_an_alteration_of_the_texts_hides_what_is_not_embedded_yet(hiding: Stories) -> None:
+    story, *_ = hiding.insert(ONE, ONE)
+    hiding.drain()
+    altered(hiding, replace(STORY, stale="hide", text=(STORY.text[1], STORY.text[0])))
+    assert found(hiding, "fishing boats", "vector") == []
+    assert found(hiding, "fishing boats", "hybrid")[0] == (story, None, False)
+    hiding.drain()
+    assert len(found(hiding, "fishing boats", "vector")) == 2
 
 
 def test_a_deleted_row_of_a_serializable_transaction_is_not_found(stories: Stories) -> None:
