@@ -261,9 +261,7 @@ def test_sync_once_does_all_there_is_and_no_more_than_its_time(stories: Stories)
     assert stories.differences() == []
 
 
-def test_nothing_is_left_in_the_sessions(
-    stories: Stories, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_left_in_the_sessions(stories: Stories, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a pooler they would be somebody else's."""
     stories.insert(ONE, TWO)
     settings = "SELECT name, setting FROM pg_settings WHERE source = 'session' ORDER BY name"
