@@ -207,15 +207,16 @@ def transaction(
             unless it is fetched. What fails is then known at the end.
     """
     with ExitStack() as stack:
-        pipeline = None
         if pipelined and psycopg.Pipeline.is_supported():
-            pipeline = stack.enter_context(connection.pipeline())
+            stack.enter_context(connection.pipeline())
         with connection.transaction():
             for name in ("session", "by_key") if by_key else ("session",):
                 connection.execute(SQL(resources.sql(f"sync/{name}.sql")))
             yield
-            if pipeline is not None:
-                pipeline.sync()  # now and not with COMMIT, which would find nothing to commit
+            if pipelined:
+                # What fails shall do so before the COMMIT. Not Pipeline.sync(), which waits for
+                # answers without having sent all of a long statement.
+                connection.execute("SELECT").fetchall()
 
 
 def is_pooled(connection: Connection) -> bool:

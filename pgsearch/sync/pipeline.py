@@ -103,6 +103,14 @@ class Pipeline:
         """The batch that is to be finished next."""
         return self._batches[0]
 
+    def written_rows(self, task: Task) -> int:
+        """Return how many queue rows of a search index are done that are still to be finished."""
+        return sum(
+            len(batch.claim.queue_ids)
+            for batch in self._batches
+            if batch.task is task and batch.written.done()
+        )
+
     def start(self, connection: Connection, task: Task, claim: Claim) -> None:
         """Cut a claim's documents, look for their vectors, and let models make what is lacking."""
         batch = Batch(task, claim)

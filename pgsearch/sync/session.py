@@ -382,7 +382,8 @@ class Session:
         if batch is not None:
             done = len(batch.claim.documents)
             rows = len(batch.claim.queue_ids)
-            self._tell(task.index, "embed", done, task.waiting(self._connection, rows))
+            ahead = self._pipeline.written_rows(task)
+            self._tell(task.index, "embed", done, task.waiting(self._connection, rows, ahead))
 
     def _fill_documents(self, task: Task) -> bool:
         """Write documents of rows that were there before; return whether there was anything."""

@@ -98,14 +98,20 @@ class Task:
         for embedding in self.embeddings:
             embedding.embedder  # noqa: B018  a cached property
 
-    def waiting(self, connection: Connection, done: int) -> int:
-        """Return about how many queue rows wait, after some were done."""
+    def waiting(self, connection: Connection, done: int, ahead: int = 0) -> int:
+        """Return about how many queue rows wait, after some were done.
+
+        Args:
+            connection: A connection that is in no transaction.
+            done: How many were done since the last time.
+            ahead: How many more are done, which are told the next time.
+        """
         now = time.monotonic()
         self._waiting = max(0, self._waiting - done)
         if self._counted_at is None or now - self._counted_at > _COUNT_EVERY_S:
             row = connection.execute(self.statements.waiting).fetchone()
             assert row is not None
-            self._waiting, self._counted_at = row[0], now
+            self._waiting, self._counted_at = row[0] + ahead, now
         return self._waiting
 
 

@@ -152,3 +152,32 @@ def test_pgvector_that_is_off_the_search_path(empty_database: str) -> None:
         assert "Add extensions to search_path" in str(caught.value.hint)
         connection.execute("SET search_path = public, extensions")
         product.register_vectors(connection)
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_transaction_that_fails_leaves_nothing(
+    connection: product.Connection, pipelined: bool
+) -> None:
+    connection.execute("CREATE TABLE leaf (id integer PRIMARY KEY)")
+
+    def insert(*numbers: int) -> None:
+        with product.transaction(connection, by_key=True, pipelined=pipelined):
+            for number in numbers:
+                connection.execute("INSERT INTO leaf VALUES (%s)", [number])
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        insert(1, 1, 2)
+    with product.transaction(connection, pipelined=pipelined):
+        found = connection.execute("SELECT count(*) FROM leaf").fetchone()
+        connection.execute("INSERT INTO leaf VALUES (3)")
+    assert found == (0,)
+    assert connection.execute("SELECT id FROM leaf").fetchall() == [(3,)]
+    assert connection.execute("SHOW enable_hashjoin").fetchone() == ("on",)
+
+
+def test_a_long_statement_is_sent_to_its_end(connection: product.Connection) -> None:
+    connection.execute("CREATE TABLE leaf (id integer, letters text)")
+    with product.transaction(connection, pipelined=True):
+        connection.execute("INSERT INTO leaf VALUES (1, %s)", ["x" * 20_000_000])
+        connection.execute("INSERT INTO leaf VALUES (2, %s)", ["x"])
+    assert connection.execute("SELECT sum(length(letters)) FROM leaf").fetchone() == (20_000_001,)

@@ -235,7 +235,7 @@ class Writers:
 
 
 def test_what_is_being_written_is_never_taken_for_damage(whole: Stories) -> None:
-    worker = whole.worker()
+    worker = whole.worker(Watching(lambda _: time.sleep(0.02)))
     working = threading.Thread(target=worker.run, kwargs={"poll_s": 0.01})
     found: list[dict[str, int]] = []
     waiting = 0

@@ -269,5 +269,8 @@ def test_progress_is_told_after_every_batch(stories: Stories) -> None:
     told: list[Progress] = []
     stories.drain(batch_rows=10, on_progress=told.append)
     embed = [(progress.done, progress.waiting) for progress in told if progress.step == "embed"]
-    assert embed == [(10, 15), (10, 5), (5, 0)]
+    assert [done for done, _ in embed] == [10, 10, 5]
+    # They are counted while the next ones may be written.
+    first, second, last = [waiting or 0 for _, waiting in embed]
+    assert 15 >= first >= second >= last == 0
     assert [(p.step, p.embedding) for p in told if p.step != "embed"] == [("index", "hash_v1")]
