@@ -152,6 +152,8 @@ class Race:
         tell("worker_us_per_row", self.computed_us(PGSEARCH), "us")
         if PGAI in self.runs:
             tell("pgai_rows_per_s", self.rows_per_s(PGAI), "rows/s")
+            if PGAI_SETTINGS[0] in self.tried:
+                tell("pgai_default_rows_per_s", self.tried[PGAI_SETTINGS[0]], "rows/s")
             tell("pgai_worker_us_per_row", self.computed_us(PGAI), "us")
             tell("pgai_batch_size", self.chosen.batch_size, "rows")
             tell("pgai_concurrency", self.chosen.concurrency, "tasks")

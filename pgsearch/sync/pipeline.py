@@ -39,6 +39,9 @@ _THROTTLED_S: Final = 10.0
 #: Seconds between two looks whether a batch is still wanted for which models compute.
 _PATIENCE_S: Final = 0.2
 
+#: A connection that was idle for so long may have been ended; seconds.
+_IDLE_S: Final = 5.0
+
 #: A claim that nobody works on any more, with its task.
 Lost: TypeAlias = tuple[Task, Claim]
 
@@ -94,6 +97,7 @@ class Pipeline:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="pgsearch-write")
         self._opened = ExitStack()
         self._connection: Connection | None = None
+        self._written_at = 0.0
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -195,10 +199,27 @@ class Pipeline:
             if self._is_abandoned.is_set() or batch.computed.cancelled():
                 raise Interrupted
         batch.computed.result()
+        connection = self._writing()
+        with batch.lock:
+            try:
+                return self._write_on(connection, batch.task, batch.claim, prepared)
+            finally:
+                self._written_at = time.monotonic()
+
+    def _writing(self) -> Connection:
+        """Return the connection for writing; one that has ended while it was idle is replaced.
+
+        Servers and firewalls end sessions that are idle for long, and this one may well be.
+        """
+        if self._connection is not None and time.monotonic() - self._written_at > _IDLE_S:
+            try:
+                self._connection.execute("SELECT")
+            except psycopg.OperationalError:
+                self._connection = None
+                self._opened.close()
         if self._connection is None:
             self._connection = self._opened.enter_context(self._connect())
-        with batch.lock:
-            return self._write_on(self._connection, batch.task, batch.claim, prepared)
+        return self._connection
 
     def _write_on(
         self, connection: Connection, task: Task, claim: Claim, prepared: Prepared

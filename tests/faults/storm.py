@@ -27,10 +27,12 @@ WORKERS = 3
 EMBEDDINGS = {"hash_v1": 64, "hash_v2": 32}
 ADDED = {"hash_v3": 48}
 
-#: As `pgsearch retry` does, and what is to be tried again later is due now too.
+#: As `pgsearch retry` does, and what is to be tried again later is due now too. What a worker has
+#: locked is left out: it may be one that is stopped, and it is from here that it is let go on.
 RETRY = """
 UPDATE story_search_queue SET attempts = 0, lost = 0, failed_at = NULL, not_before = NULL
-WHERE attempts > 0 OR lost > 0
+WHERE queue_id IN (SELECT queue_id FROM story_search_queue WHERE attempts > 0 OR lost > 0
+                   FOR UPDATE SKIP LOCKED)
 """
 
 _CUT = """

@@ -419,6 +419,25 @@ def test_a_connection_lost_while_the_model_computes_costs_nothing(stories: Stori
     assert stories.differences() == []
 
 
+def test_a_connection_that_was_ended_while_idle_is_replaced(
+    stories: Stories, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pgsearch.sync.pipeline._IDLE_S", 0.0)
+    (first,) = stories.insert(ONE)
+    worker = stories.worker()
+    with running(worker):
+        eventually(lambda: stories.chunks(first) == [ONE])
+        ended = stories.value(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND query = 'COMMIT' AND state = 'idle'"
+        )
+        (second,) = stories.insert(TWO)
+        eventually(lambda: stories.chunks(second) == [TWO])
+    assert ended == 1
+    assert "Interrupted" not in caplog.text
+
+
 def test_a_drain_says_that_the_connection_was_lost(stories: Stories) -> None:
     stories.insert(ONE)
     with pytest.raises(psycopg.OperationalError, match=r"terminating connection|closed"):
