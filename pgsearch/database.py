@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeAlias
 
 import psycopg
@@ -207,16 +207,24 @@ def transaction(
             unless it is fetched. What fails is then known at the end.
     """
     with ExitStack() as stack:
+        pipeline = None
         if pipelined and psycopg.Pipeline.is_supported():
-            stack.enter_context(connection.pipeline())
+            pipeline = stack.enter_context(connection.pipeline())
         with connection.transaction():
-            for name in ("session", "by_key") if by_key else ("session",):
-                connection.execute(SQL(resources.sql(f"sync/{name}.sql")))
-            yield
-            if pipelined:
-                # What fails shall do so before the COMMIT. Not Pipeline.sync(), which waits for
-                # answers without having sent all of a long statement.
-                connection.execute("SELECT").fetchall()
+            try:
+                for name in ("session", "by_key") if by_key else ("session",):
+                    connection.execute(SQL(resources.sql(f"sync/{name}.sql")))
+                yield
+                if pipeline is not None:
+                    # What fails shall do so before the COMMIT. Not Pipeline.sync(), which waits for
+                    # answers without having sent all of a long statement.
+                    connection.execute("SELECT").fetchall()
+            except psycopg.Error:
+                if pipeline is not None and not connection.closed:
+                    # Before all is answered nothing more is taken, and no ROLLBACK.
+                    with suppress(psycopg.errors.PipelineAborted):
+                        pipeline.sync()
+                raise
 
 
 def is_pooled(connection: Connection) -> bool:

@@ -157,8 +157,13 @@ def _build(connection: Connection, index: RegisteredIndex, embedding: Registered
         m=Literal(embedding.m),
         ef_construction=Literal(embedding.ef_construction),
     )
-    # Another worker may have begun at the same moment.
-    with suppress(psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation):
+    # Another worker may have begun at the same moment: then each waits for the other's snapshot,
+    # until one of them is ended. Whatever is left is seen in the next round.
+    with suppress(
+        psycopg.errors.DuplicateTable,
+        psycopg.errors.UniqueViolation,
+        psycopg.errors.DeadlockDetected,
+    ):
         connection.execute(create)
 
 

@@ -16,15 +16,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
-from threading import Event, Lock
+from textwrap import shorten
+from threading import Event
 from typing import Final, TypeAlias
 
 import psycopg
 
 from pgsearch.database import Connection
-from pgsearch.errors import Throttled
+from pgsearch.errors import ModelUnavailable, Throttled
 from pgsearch.sync import queue
-from pgsearch.sync.embed import Interrupted, Prepared, compute, planned, prepare
+from pgsearch.sync.embed import Interrupted, Prepared, compute, describe, planned, prepare
 from pgsearch.sync.queue import Claim, Claimed
 from pgsearch.sync.report import Report
 from pgsearch.sync.task import Task
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 #: How long a provider is left alone that asks for it without saying how long; seconds.
 _THROTTLED_S: Final = 10.0
 
+#: How long a provider is left alone at least that refuses every text; seconds.
+_UNAVAILABLE_S: Final = 1.0
 
 #: Seconds between two looks whether a batch is still wanted for which models compute.
 _PATIENCE_S: Final = 0.2
@@ -64,8 +67,6 @@ class Batch:
     computed: Future[float] = field(default_factory=Future)
     written: Future[Report] = field(default_factory=Future)
     renewed_at: float = field(default_factory=time.monotonic)
-    #: Held while its queue rows are locked: to renew leases, and to write.
-    lock: Lock = field(default_factory=Lock)
 
 
 class Pipeline:
@@ -112,36 +113,48 @@ class Pipeline:
         return sum(
             len(batch.claim.queue_ids)
             for batch in self._batches
-            if batch.task is task and batch.written.done()
+            if batch.task is task and batch.written.done() and not batch.written.exception()
         )
 
     def start(self, connection: Connection, task: Task, claim: Claim) -> None:
         """Cut a claim's documents, look for their vectors, and let models make what is lacking."""
         batch = Batch(task, claim)
+        earlier = [b.prepared for b in self._batches if b.prepared and b.task.is_like(task)]
+        self._batches.append(batch)
         try:
             prepared = batch.prepared = prepare(
                 connection,
                 task.statements,
                 task.embeddings,
                 claim.documents,
-                tick=lambda: self.renew(connection, batch),
+                tick=lambda: self.renew(connection),
             )
         except BaseException:
-            _release(connection, task, claim)
+            if not connection.closed:  # else it stays, for the next session to give back
+                self._batches.pop()
+                _release(connection, task, claim)
             raise
-        earlier = [b.prepared for b in self._batches if b.prepared and b.task.is_like(task)]
         batch.computed = self._models.submit(self._compute, task, prepared, earlier)
         batch.written = self._writer.submit(self._write, batch, prepared)
-        self._batches.append(batch)
 
     def _compute(self, task: Task, prepared: Prepared, earlier: Sequence[Prepared]) -> float:
         started = time.perf_counter()
-        compute(
-            prepared,
-            task.embeddings,
-            earlier=earlier,
-            go_on=lambda: not (self._stop.is_set() or self._is_over),
-        )
+        try:
+            compute(
+                prepared,
+                task.embeddings,
+                earlier=earlier,
+                go_on=lambda: not (self._stop.is_set() or self._is_over or task.pace.pause_s),
+            )
+        except Throttled as error:
+            # Here already, for the next batches are next.
+            seconds = _THROTTLED_S if error.retry_after is None else error.retry_after
+            task.pace.pause(seconds)
+            log.warning("%s: waiting for %.0f s: %s", task.index.name, seconds, error.message)
+            raise
+        except ModelUnavailable:
+            task.pace.pause(_UNAVAILABLE_S)
+            raise
         return time.perf_counter() - started
 
     def finish(self, connection: Connection, report: Report) -> Batch | None:
@@ -159,13 +172,7 @@ class Pipeline:
             self._wait(connection, batch)
             report.add(batch.written.result())
             batch.task.pace.took(batch.computed.result(), len(batch.claim.queue_ids))
-        except Interrupted:
-            self._give_back(connection)
-            return None
-        except Throttled as error:
-            seconds = _THROTTLED_S if error.retry_after is None else error.retry_after
-            log.warning("%s: waiting for %.0f s: %s", batch.task.index.name, seconds, error.message)
-            batch.task.pace.pause(seconds)
+        except (Interrupted, Throttled):
             self._give_back(connection)
             return None
         except BaseException:
@@ -180,17 +187,12 @@ class Pipeline:
         while wait([batch.written], timeout=min(1.0, self._lease_s / 4)).not_done:
             self.renew(connection)
 
-    def renew(self, connection: Connection, *others: Batch) -> None:
+    def renew(self, connection: Connection) -> None:
         """Make leases last that have run for a third of their time."""
         now = time.monotonic()
-        for batch in (*self._batches, *others):
-            if now - batch.renewed_at > self._lease_s / 3 and batch.lock.acquire(blocking=False):
-                try:
-                    queue.renew(
-                        connection, batch.task.statements, batch.claim, lease_s=self._lease_s
-                    )
-                finally:
-                    batch.lock.release()
+        for batch in self._batches:
+            if now - batch.renewed_at > self._lease_s / 3:
+                queue.renew(connection, batch.task.statements, batch.claim, lease_s=self._lease_s)
                 batch.renewed_at = now
 
     def _write(self, batch: Batch, prepared: Prepared) -> Report:
@@ -199,18 +201,19 @@ class Pipeline:
             if self._is_abandoned.is_set() or batch.computed.cancelled():
                 raise Interrupted
         batch.computed.result()
-        connection = self._writing()
-        with batch.lock:
-            try:
-                return self._write_on(connection, batch.task, batch.claim, prepared)
-            finally:
-                self._written_at = time.monotonic()
+        try:
+            return self._write_on(self._writing, batch.task, batch.claim, prepared)
+        finally:
+            self._written_at = time.monotonic()
 
-    def _writing(self) -> Connection:
-        """Return the connection for writing; one that has ended while it was idle is replaced.
+    def connect(self) -> None:
+        """Open the connection for writing, before anything is claimed that it is to write.
 
-        Servers and firewalls end sessions that are idle for long, and this one may well be.
+        One that was idle is tried, and replaced if it has ended: servers and firewalls end sessions
+        that are idle for long, and this one may well be.
         """
+        if self._batches:
+            return
         if self._connection is not None and time.monotonic() - self._written_at > _IDLE_S:
             try:
                 self._connection.execute("SELECT")
@@ -219,27 +222,33 @@ class Pipeline:
                 self._opened.close()
         if self._connection is None:
             self._connection = self._opened.enter_context(self._connect())
+        self._written_at = time.monotonic()
+
+    @property
+    def _writing(self) -> Connection:
+        assert self._connection is not None, "connect() comes before a claim"
         return self._connection
 
     def _write_on(
         self, connection: Connection, task: Task, claim: Claim, prepared: Prepared
     ) -> Report:
         writes, failures = planned(prepared)
-        written = write(
+        outcome = write(
             connection,
             task.statements,
-            task.columns,
+            task.targets,
             claim.lease,
             writes,
             truncations=claim.truncations,
         )
+        failures |= {document: describe(error) for document, error in outcome.refused.items()}
         parked = queue.fail(
             connection, task.statements, claim.lease, failures, max_attempts=self._max_attempts
         )
         _tell(task, failures, parked + claim.parked)
         return Report(
-            documents=len(written),
-            chunks=sum(len(item.put) for item in written),
+            documents=len(outcome.written),
+            chunks=sum(len(item.put) for item in outcome.written),
             embedded=sum(found.embedded for found in prepared.found),
             reused=sum(found.reused for found in prepared.found),
             adopted=sum(found.adopted for found in prepared.found),
@@ -294,6 +303,7 @@ def _release(connection: Connection, task: Task, claim: Claim) -> None:
 
 def _tell(task: Task, failures: dict[Claimed, str], parked: int) -> None:
     for document, error in failures.items():
-        log.warning("%s: row %s failed: %s", task.index.name, ", ".join(document.key), error)
+        row = shorten(", ".join(document.key), 80)
+        log.warning("%s: row %s failed: %s", task.index.name, row, error)
     if parked:
         log.error("%s: %s parked; see `pgsearch status`.", task.index.name, parked)

@@ -12,7 +12,7 @@ hold up the application.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -134,6 +134,7 @@ def claim(
     rows: int,
     lease_s: float,
     fresh: bool = False,
+    on_lost: Callable[[Claim], None] = lambda _: None,
 ) -> Claim | None:
     """Lease due queue rows and read what they ask for; None if nothing is due.
 
@@ -144,6 +145,7 @@ def claim(
         rows: How many queue rows at most.
         lease_s: Seconds after which the rows are anybody's again.
         fresh: Whether rows of a backfill are left alone.
+        on_lost: Called with what was leased if the connection is lost before it is read.
 
     Raises:
         IndexChanged: The definition is not the one that is known any more.
@@ -160,7 +162,9 @@ def claim(
             unread = leased.asked.keys() - {document.key for document in documents}
             release(connection, statements, leased.number, leased.leave(unread))
     except BaseException:
-        if not connection.closed:
+        if connection.closed:
+            on_lost(Claim(leased.number, truncations=tuple(leased.queue_ids)))
+        else:
             release(connection, statements, leased.number, leased.queue_ids)
         raise
     return Claim(
@@ -226,7 +230,9 @@ def _read(
         ).fetchone() != (True,):
             raise IndexChanged
         rows = _within_budget(connection, statements, keys)
-        stored = read_current(connection, statements, embeddings, [keys[r[0] - 1] for r in rows])
+        read = [keys[place - 1] for place, *_ in rows]
+        current = connection.execute(statements.current(embeddings), key_arrays(read))
+        stored = read_current(current, read)
     return tuple(
         Claimed(
             key=(key := keys[place - 1]),
@@ -262,17 +268,9 @@ class Current(NamedTuple):
     chunks: dict[int, StoredChunk]
 
 
-def read_current(
-    connection: Connection,
-    statements: Statements,
-    embeddings: tuple[str, ...],
-    keys: Sequence[Key],
-) -> dict[Key, Current]:
-    """Return what keys have now."""
+def read_current(rows: Iterable[tuple[Any, ...]], keys: Sequence[Key]) -> dict[Key, Current]:
+    """Return what keys have, from the rows of `Statements.current`."""
     found: dict[Key, Current] = {}
-    if not keys:
-        return found
-    rows = connection.execute(statements.current(embeddings), key_arrays(keys))
     for place, generation, ordinal, content_hash, missing in rows:
         current = found.setdefault(keys[place - 1], Current(generation, {}))
         if ordinal is not None:

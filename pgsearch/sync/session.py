@@ -321,6 +321,7 @@ class Session:
         # While documents are being written they come first; others may embed them meanwhile.
         fills = not task.index.filled and not task.fill.is_elsewhere
         fresh = fills or self._throttle.wait_s > 0
+        self._pipeline.connect()
         claim = queue.claim(
             self._connection,
             task.statements,
@@ -328,6 +329,7 @@ class Session:
             rows=task.pace.rows,
             lease_s=self._options.lease_s,
             fresh=fresh,
+            on_lost=lambda lost: self._lost.append((task, lost)),
         )
         if claim is None:
             return not fills and fresh and self._wait(self._throttle.wait_s)

@@ -39,7 +39,7 @@ class Statements:
     def _holes(self) -> dict[str, Composable]:
         key = key_names(self.definition)
         holes = definition_holes(self.definition)
-        aliases = ("queue", "wanted", "leased", "kept", "gone", "put", "done")
+        aliases = ("queue", "wanted", "leased", "kept", "gone", "put", "done", "found")
         holes |= {f"{alias}_key": columns(key, alias) for alias in aliases}
         texts = [
             SQL("{}::text[]").format(Placeholder(f"key_{position}", "b"))
@@ -124,7 +124,7 @@ class Statements:
 
     @cached_property
     def cut_orphans(self) -> Composed:
-        """Remove documents without a source row that have `generations`."""
+        """Remove documents without a source row that have `generations`: → their places."""
         return self._compose("cut_orphans")
 
     @cached_property
@@ -133,8 +133,21 @@ class Statements:
         return self._compose("clear")
 
     @cached_property
+    def held(self) -> Composed:
+        """Lock queue rows that are a claim's: `ids`, `lease` → id."""
+        return self._compose("held")
+
+    @cached_property
+    def embeddings_left(self) -> Composed:
+        """Count embeddings that are still there: `embeddings`, their ids → count."""
+        return self._compose("embeddings_left")
+
+    @cached_property
     def done(self) -> Composed:
-        """Delete queue rows, and what failed before on keys that were written: `ids`, `written`."""
+        """Delete queue rows, and what failed before on keys that were written.
+
+        `ids`, `lease`, `written`
+        """
         return self._compose("done")
 
     @cached_property

@@ -89,9 +89,14 @@ class Task:
         """The embeddings' columns."""
         return tuple(embedding.column for embedding in self.embeddings)
 
+    @property
+    def targets(self) -> dict[int, str]:
+        """The embeddings' columns, by the embeddings' ids."""
+        return {embedding.registered.id: embedding.column for embedding in self.embeddings}
+
     def is_like(self, other: Task) -> bool:
         """Return whether another task has the same vectors to make."""
-        return self.index.id == other.index.id and self.columns == other.columns
+        return self.index.id == other.index.id and self.targets == other.targets
 
     def load(self) -> None:
         """Load the models that are not loaded yet."""

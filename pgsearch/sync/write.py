@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from pgvector import Vector
+from psycopg import errors
 
 from pgsearch.database import Connection, transaction
 from pgsearch.definition import IndexDefinition
-from pgsearch.sync.queue import Claimed, IndexChanged, Key, key_arrays, read_current, release
+from pgsearch.sync.queue import (
+    Claimed,
+    Current,
+    IndexChanged,
+    Key,
+    key_arrays,
+    read_current,
+    release,
+)
 from pgsearch.sync.statements import Statements
 
 #: Documents per transaction of a write: each takes a lock of its own.
 _WRITTEN_TOGETHER: Final = 256
+
+#: After which time documents are looked at again that the application was at; seconds.
+_AGAIN_S: Final = 0.2
+
+#: What the database says of a document that it cannot hold, as one whose key is too long for an
+#: index with a passage's number.
+_REFUSALS: Final = (errors.DataError, errors.IntegrityError, errors.ProgramLimitExceeded)
 
 
 class NewChunk(NamedTuple):
@@ -37,37 +53,79 @@ class Write:
     length: int = 0
 
 
+class Outcome(NamedTuple):
+    """What became of writes: those that were carried out, and those that the database refused."""
+
+    written: list[Write]
+    refused: dict[Claimed, errors.Error]
+
+
 def write(
     connection: Connection,
     statements: Statements,
-    embeddings: tuple[str, ...],
+    embeddings: Mapping[int, str],
     lease: int,
     writes: Sequence[Write],
     *,
     truncations: Sequence[int] = (),
-) -> list[Write]:
+) -> Outcome:
     """Write documents' chunks and delete their queue rows, some documents per transaction.
 
-    Returns:
-        The writes that were carried out; the others' documents or chunks have moved on.
+    What is in neither part of the outcome has moved on. The lease is what proves that a claim is
+    still this worker's: what was read may be of a search index that exists no more.
+
+    Args:
+        connection: A connection that is in no transaction, and was open before the claim: else a
+            server that has lost its last transactions in between might number others like them.
+        statements: SQL of the search index.
+        embeddings: The columns that are written, by the ids of their embeddings.
+        lease: The claim's.
+        writes: What to write.
+        truncations: Queue rows that ask to clear the whole index.
+
+    Raises:
+        IndexChanged: An embedding is not there any more, or the first one has come.
     """
     if truncations:
-        _clear(connection, statements, truncations)
-    return [
-        valid
-        for start in range(0, len(writes), _WRITTEN_TOGETHER)
-        for valid in _write(
-            connection, statements, embeddings, lease, writes[start : start + _WRITTEN_TOGETHER]
-        )
-    ]
+        _clear(connection, statements, lease, truncations)
+    outcome = Outcome([], {})
+    for start in range(0, len(writes), _WRITTEN_TOGETHER):
+        part = writes[start : start + _WRITTEN_TOGETHER]
+        _write_or_split(connection, statements, embeddings, lease, part, outcome)
+    return outcome
 
 
-def _clear(connection: Connection, statements: Statements, truncations: Sequence[int]) -> None:
+def _clear(
+    connection: Connection, statements: Statements, lease: int, truncations: Sequence[int]
+) -> None:
     """Remove the chunks of rows that went with a TRUNCATE."""
     with transaction(connection):
         lock_all(connection, statements)
         connection.execute(statements.clear)
-        connection.execute(statements.done, {"ids": list(truncations), "written": []})
+        done = {"ids": list(truncations), "written": [], "lease": lease}
+        connection.execute(statements.done, done)
+
+
+def _write_or_split(
+    connection: Connection,
+    statements: Statements,
+    embeddings: Mapping[int, str],
+    lease: int,
+    writes: Sequence[Write],
+    outcome: Outcome,
+) -> None:
+    """Write documents; halve them until one that the database refuses stands alone."""
+    try:
+        written = _write(connection, statements, embeddings, lease, writes)
+    except _REFUSALS as error:
+        if len(writes) == 1:
+            outcome.refused[writes[0].claimed] = error
+            return
+        middle = len(writes) // 2
+        for half in (writes[:middle], writes[middle:]):
+            _write_or_split(connection, statements, embeddings, lease, half, outcome)
+    else:
+        outcome.written.extend(written)
 
 
 def _check_without_embedding(connection: Connection, statements: Statements) -> None:
@@ -80,32 +138,55 @@ def _check_without_embedding(connection: Connection, statements: Statements) -> 
 def _write(
     connection: Connection,
     statements: Statements,
-    embeddings: tuple[str, ...],
+    embeddings: Mapping[int, str],
     lease: int,
     writes: Sequence[Write],
 ) -> list[Write]:
     keys = [item.claimed.key for item in writes]
-    again = set[int]()
+    ids = [i for item in writes for i in item.claimed.queue_ids]
+    columns = tuple(embeddings.values())
     with transaction(connection, by_key=True, pipelined=True):
         if not embeddings:
             _check_without_embedding(connection, statements)
+        # In this order: who has a key's lock may delete an older queue row of the key.
         lock(connection, statements, keys)
-        current = read_current(connection, statements, embeddings, keys)
-        valid = []
-        for item in writes:
-            now = current[item.claimed.key]
-            if now.generation != item.claimed.generation:
-                continue
+        held = connection.execute(statements.held, {"ids": ids, "lease": lease})
+        current = connection.execute(statements.current(columns), key_arrays(keys))
+        # Now that the chunks' table is locked no column can go that is still there.
+        left = connection.execute(statements.embeddings_left, {"embeddings": list(embeddings)})
+        valid, again = _sorted_out(
+            writes, {number for (number,) in held}, read_current(current, keys)
+        )
+        if left.fetchone() != (len(embeddings),):
+            raise IndexChanged
+        _put(connection, statements, columns, valid)
+        kept = _cut_orphans(connection, statements, valid)
+        again += [i for item in kept for i in item.claimed.queue_ids]
+        done = {"ids": list(set(ids).difference(again)), "lease": lease}
+        written = [i for item in valid for i in item.claimed.queue_ids]
+        connection.execute(statements.done, done | {"written": written})
+    release(connection, statements, lease, again, delay_s=_AGAIN_S if kept else 0.0)
+    return valid
+
+
+def _sorted_out(
+    writes: Sequence[Write], held: set[int], current: Mapping[Key, Current]
+) -> tuple[list[Write], list[int]]:
+    """Return which writes are right now, and the queue rows of those to be looked at again.
+
+    The others' documents have moved on, or their queue rows are not this claim's any more.
+    """
+    valid, again = list[Write](), list[int]()
+    for item in writes:
+        now = current[item.claimed.key]
+        if not held.issuperset(item.claimed.queue_ids):
+            again.extend(item.claimed.queue_ids)
+        elif now.generation == item.claimed.generation:
             if now.chunks == item.claimed.chunks:
                 valid.append(item)
             else:
-                again.update(item.claimed.queue_ids)
-        _put(connection, statements, embeddings, valid)
-        done = {i for w in writes for i in w.claimed.queue_ids} - again
-        written = [i for w in valid for i in w.claimed.queue_ids]
-        connection.execute(statements.done, {"ids": list(done), "written": written})
-    release(connection, statements, lease, list(again))
-    return valid
+                again.extend(item.claimed.queue_ids)
+    return valid, again
 
 
 def lock(connection: Connection, statements: Statements, keys: Iterable[Key]) -> None:
@@ -129,13 +210,11 @@ def _put(
     embeddings: tuple[str, ...],
     writes: Sequence[Write],
 ) -> None:
-    orphans, cut, kept = _Rows("generations"), _Rows("ordinals"), _Rows("generations", "ordinals")
+    cut, kept = _Rows("ordinals"), _Rows("generations", "ordinals")
     vectors = tuple(f"vectors_{n}" for n in range(len(embeddings)))
     put = _Rows("generations", "ordinals", "contents", "hashes", *vectors)
     for item in writes:
         key, generation = item.claimed.key, item.claimed.generation
-        if item.claimed.is_gone and generation is not None:
-            orphans.add(key, generation)
         for ordinal in _unwanted(item):
             cut.add(key, ordinal)
         for ordinal in item.keep:
@@ -145,13 +224,29 @@ def _put(
                 key, generation, chunk.ordinal, chunk.content, chunk.content_hash, *chunk.vectors
             )
     for statement, rows in (
-        (statements.cut_orphans, orphans),
         (statements.cut_chunks, cut),
         (statements.keep_chunks, kept),
         (statements.put_chunks(embeddings), put),
     ):
         if rows:
             connection.execute(statement, rows.parameters)
+
+
+def _cut_orphans(
+    connection: Connection, statements: Statements, writes: Sequence[Write]
+) -> list[Write]:
+    """Remove the documents of rows that are gone; return those that the application is at.
+
+    It comes last, for the application waits for whoever removes a document.
+    """
+    gone = [item for item in writes if item.claimed.is_gone and item.claimed.generation is not None]
+    if not gone:
+        return []
+    orphans = _Rows("generations")
+    for item in gone:
+        orphans.add(item.claimed.key, item.claimed.generation)
+    removed = {place for (place,) in connection.execute(statements.cut_orphans, orphans.parameters)}
+    return [item for place, item in enumerate(gone, start=1) if place not in removed]
 
 
 class _Rows:

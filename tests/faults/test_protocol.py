@@ -279,6 +279,7 @@ class Protocol(RuleBasedStateMachine):
             lambda: nullcontext(connection), lease_s=3600, max_attempts=3, stop=Event()
         )
         try:
+            pipeline.connect()
             claim = queue.claim(
                 connection,
                 task.statements,

@@ -61,7 +61,7 @@ def test_an_embedding_that_comes_meanwhile_is_not_passed_over(keywords: Stories)
     assert claim is not None
     keywords.add_embedding("hash_v1", 64)
     with pytest.raises(queue.IndexChanged):
-        write(keywords.connection, statements, (), claim.lease, [Write(d) for d in claim.documents])
+        write(keywords.connection, statements, {}, claim.lease, [Write(d) for d in claim.documents])
     queue.release(keywords.connection, statements, claim.lease, claim.queue_ids)
     keywords.drain()
     assert keywords.chunks(story) == [TWO]

@@ -143,7 +143,8 @@ class Stories:
         loaded = [LoadedEmbedding(known, lambda: HashEmbedder(64))]
         prepared = prepare(self.connection, statements, loaded, claim.documents)
         compute(prepared, loaded)
-        write(self.connection, statements, columns, claim.lease, planned(prepared)[0])
+        targets = {known.id: known.column}
+        write(self.connection, statements, targets, claim.lease, planned(prepared)[0])
 
     def add_embedding(self, name: str, dimensions: int) -> None:
         """Add an embedding of a HashEmbedder, as a migration does."""
