@@ -101,7 +101,6 @@ class Adoption:
                 "is lost, drop the embedding and add it again with op.add_embedding(): then the "
                 "model makes all vectors.",
             ) from error
-        self._count(connection, len(found))
         return found
 
     def _read(self, connection: Connection, keys: Mapping[bytes, Key]) -> dict[bytes, Vector]:
@@ -212,7 +211,8 @@ class Adoption:
             *(self._embedding.model.name, _said(figures), LEAST_SIMILARITY),
         )
 
-    def _count(self, connection: Connection, vectors: int) -> None:
+    def count(self, connection: Connection, vectors: int) -> None:
+        """Note that so many more vectors were written that were taken from the column."""
         _ask(
             connection,
             SQL(resources.sql("sync/adoption_count.sql")),

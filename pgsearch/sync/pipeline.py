@@ -131,8 +131,8 @@ class Pipeline:
             )
         except BaseException:
             if not connection.closed:  # else it stays, for the next session to give back
-                self._batches.pop()
                 _release(connection, task, claim)
+                self._batches.pop()
             raise
         batch.computed = self._models.submit(self._compute, task, prepared, earlier)
         batch.written = self._writer.submit(self._write, batch, prepared)
@@ -241,6 +241,9 @@ class Pipeline:
             writes,
             truncations=claim.truncations,
         )
+        for embedding, found in zip(task.embeddings, prepared.found, strict=True):
+            if embedding.adoption is not None and found.adopted:
+                embedding.adoption.count(connection, found.adopted)
         failures |= {document: describe(error) for document, error in outcome.refused.items()}
         parked = queue.fail(
             connection, task.statements, claim.lease, failures, max_attempts=self._max_attempts
@@ -277,8 +280,10 @@ class Pipeline:
         return lost
 
     def _give_back(self, connection: Connection) -> None:
-        batch = self._batches.popleft()
+        batch = self._batches[0]
+        # If the connection turns out to be lost it stays, for the next session to give back.
         _release(connection, batch.task, batch.claim)
+        self._batches.popleft()
 
     def close(self) -> None:
         """End the threads and the connection for writing."""

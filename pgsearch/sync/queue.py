@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import psycopg
 from psycopg import errors
 from psycopg.sql import SQL, Literal
 
@@ -162,10 +163,10 @@ def claim(
             unread = leased.asked.keys() - {document.key for document in documents}
             release(connection, statements, leased.number, leased.leave(unread))
     except BaseException:
-        if connection.closed:
-            on_lost(Claim(leased.number, truncations=tuple(leased.queue_ids)))
-        else:
+        try:
             release(connection, statements, leased.number, leased.queue_ids)
+        except psycopg.OperationalError:
+            on_lost(Claim(leased.number, truncations=tuple(leased.queue_ids)))
         raise
     return Claim(
         leased.number, documents, tuple(leased.truncations), leased.parked, leased.is_suspect

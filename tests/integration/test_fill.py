@@ -123,7 +123,7 @@ def test_rows_that_changed_before_the_fill_came_to_them_are_right(old_stories: S
 
 
 def test_a_fresh_change_is_not_kept_waiting_by_a_fill(old_stories: Stories) -> None:
-    """It comes before what was there before."""
+    """It comes before what was there before, but for the three batches that are on their way."""
     embedder = Watching()
     written: list[list[int]] = []
 
@@ -133,7 +133,7 @@ def test_a_fresh_change_is_not_kept_waiting_by_a_fill(old_stories: Stories) -> N
 
     embedder.during = change
     old_stories.drain(embedder, batch_rows=5)
-    assert embedder.asked.index(ONE) < 15
+    assert embedder.asked.index(ONE) < 20
     assert old_stories.differences() == []
 
 
