@@ -5,7 +5,9 @@ SELECT set_config(name, value, true)
 FROM (VALUES
   ('statement_timeout', '0'),
   ('lock_timeout', '0'),
-  ('idle_in_transaction_session_timeout', '0'),
+  -- A worker does next to nothing between two statements, unless its machine or its network stands
+  -- still: then it shall not hold anybody up.
+  ('idle_in_transaction_session_timeout', '10s'),
   ('transaction_timeout', '0'),
   ('row_security', 'off'),
   ('standard_conforming_strings', 'on'),
