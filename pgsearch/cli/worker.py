@@ -35,6 +35,8 @@ def command(
     from pgsearch.sync import Worker
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    # It would tell of every request to an endpoint.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     worker = Worker(
         console.use_database(url),
         indexes=indexes,

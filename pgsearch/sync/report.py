@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pgsearch.errors import DatabaseError
+from pgsearch.errors import Error
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Report:
     failed: int = 0
     seconds: float = 0.0
     entered: list[str] = field(default_factory=list)
-    problems: list[DatabaseError] = field(default_factory=list)
+    problems: list[Error] = field(default_factory=list)
 
     def add(self, done: Report) -> None:
         """Add what was done with some documents."""

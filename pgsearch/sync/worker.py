@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from threading import Event
+from typing import Final
 
 import psycopg
 
@@ -16,9 +18,14 @@ from pgsearch.models.protocol import Embedder
 from pgsearch.sync.pipeline import Lost
 from pgsearch.sync.report import Progress, Report
 from pgsearch.sync.session import Options, Session
+from pgsearch.sync.trouble import Troubles
 from pgsearch.sync.wake import Listener
 
 log = logging.getLogger(__name__)
+
+#: Seconds between two tries to connect again: the first ones, and at most.
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 30.0
 
 
 class Worker:
@@ -52,9 +59,9 @@ class Worker:
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._url = url
+        self._load = load
         self._options = Options(
             indexes=tuple(indexes),
-            load=load,
             batch_rows=batch_rows,
             lease_s=lease_s,
             max_attempts=max_attempts,
@@ -82,16 +89,19 @@ class Worker:
         Raises:
             DatabaseError: The database cannot be reached, pgsearch is not installed in it, or
                 there is no search index that could be worked on.
-            ModelError: A model cannot be used, or is not the registered one.
+            ModelError: No model can be used, or is the registered one. If that is so of some,
+                the report says it, and the other search indexes are up to date.
         """
         report = Report()
         started = time.perf_counter()
-        with self._session(report, until_done=True) as session:
+        troubles = Troubles(self._load, is_patient=False)
+        with self._session(report, troubles) as session:
             session.check_indexes()
             while not self._stop.is_set() and session.round():
                 if max_seconds is not None and time.perf_counter() - started > max_seconds:
                     break
             session.finish()
+            session.check_models()
         report.seconds = time.perf_counter() - started
         return report
 
@@ -99,30 +109,40 @@ class Worker:
         """Work until `stop` is called, looking for changes every `poll_s` seconds.
 
         A database that goes away is waited for; one that cannot be reached at the start is an
-        error, as in `drain`.
+        error, as in `drain`. A model that cannot be used is tried again, and holds up its own
+        search index only.
+
+        Raises:
+            DatabaseError: At the start: as in `drain`.
+            ModelError: No model is the registered one; or, at the start, none could be loaded.
         """
         report = Report()
         started = time.perf_counter()
-        reached = False
+        troubles = Troubles(self._load, is_patient=True)
+        pause_s = 0.0
         while not self._stop.is_set():
+            connected_at = math.inf
             try:
-                with self._session(report, until_done=False) as session:
+                with self._session(report, troubles) as session:
+                    connected_at = time.monotonic()
+                    if pause_s:
+                        log.info("Connected again.")
                     session.load_models()
-                    if not reached:
+                    if not pause_s:
                         log.info("Waiting for changes.")
-                    reached = True
                     session.serve(poll_s)
             except (psycopg.OperationalError, ConnectionFailed) as error:
-                if not reached:
+                if not troubles.has_begun:
                     raise
-                pause_s = max(poll_s, 0.5)
-                log.warning("Interrupted, trying again in %s s: %s", pause_s, error)
+                was_long = time.monotonic() - connected_at > _LONGEST_PAUSE_S
+                pause_s = _FIRST_PAUSE_S if was_long else _longer(pause_s)
+                log.warning("Interrupted, trying again in %g s: %s", pause_s, error)
                 self._stop.wait(pause_s)
         self._listener.close()
         report.seconds = time.perf_counter() - started
         return report
 
-    def _session(self, report: Report, *, until_done: bool) -> Session:
+    def _session(self, report: Report, troubles: Troubles) -> Session:
         connection = database.connect(self._url, row_security=True)
         return Session(
             self._url,
@@ -130,9 +150,15 @@ class Worker:
             self._options,
             report,
             stop=self._stop,
-            listener=None if until_done else self._listener,
+            listener=self._listener if troubles.is_patient else None,
             lost=self._lost,
+            troubles=troubles,
         )
+
+
+def _longer(pause_s: float) -> float:
+    """Return the pause after one that was not long enough."""
+    return min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
 
 
 def sync_once(
@@ -166,7 +192,7 @@ def sync_once(
     Raises:
         DatabaseError: The database cannot be reached, pgsearch is not installed in it, or there
             is no search index that could be worked on.
-        ModelError: A model cannot be used, or is not the registered one.
+        ModelError: No model can be used, or is the registered one.
     """
     worker = Worker(
         database.database_url(url),

@@ -128,7 +128,7 @@ def test_a_provider_that_refuses_everything_ends_a_drain_and_counts_nothing(
 def test_a_running_worker_outlives_such_a_provider(
     stories: Stories, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgsearch.sync.session._UNAVAILABLE_S", 0.2)
+    monkeypatch.setattr("pgsearch.sync.trouble._UNAVAILABLE_S", 0.2)
     calls: list[None] = []
 
     def refuse_once(texts: Sequence[str]) -> None:
