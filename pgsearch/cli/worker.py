@@ -60,6 +60,11 @@ def _log(progress: Progress) -> None:
     elif progress.step == "documents":
         logging.info("%s: %s rows read for keywords", progress.search_index, progress.done)
     else:
+        failed = f", {progress.failed} failed" if progress.failed else ""
         logging.info(
-            "%s: %s done, %s waiting", progress.search_index, progress.done, progress.waiting
+            "%s: %s done%s, %s waiting",
+            progress.search_index,
+            progress.done,
+            failed,
+            progress.waiting,
         )

@@ -23,6 +23,7 @@ from pgsearch.lifecycle import Builder, advance, refresh_statistics
 from pgsearch.registry import RegisteredIndex
 from pgsearch.sync import queue
 from pgsearch.sync.fill import fill_embedding
+from pgsearch.sync.left import read_left
 from pgsearch.sync.partitions import PartitionWatch
 from pgsearch.sync.pipeline import Lost, Pipeline, give_back
 from pgsearch.sync.report import Progress, Report
@@ -184,6 +185,11 @@ class Session:
         self._report.problems = list[Error](problems)
         if problems and len(problems) == len(indexes):
             raise problems[0]
+
+    def note_left(self) -> None:
+        """Note what waits, for whatever reason."""
+        indexes = registry.read(self._connection, *self._options.indexes)
+        self._report.left = read_left(self._connection, indexes)
 
     def check_models(self) -> None:
         """Note which models could not be used; raise what it was if nothing could be worked on."""
@@ -397,7 +403,8 @@ class Session:
             self._troubles.check(self._known)
 
     def _finish_oldest(self) -> None:
-        task, embedded = self._pipeline.oldest.task, self._report.embedded
+        task = self._pipeline.oldest.task
+        embedded, failed = self._report.embedded, self._report.failed
         try:
             batch = self._pipeline.finish(self._connection, self._report)
         except ModelError as error:
@@ -409,10 +416,12 @@ class Session:
         if self._report.embedded > embedded:
             self._troubles.forget(task.index)
         if batch is not None:
-            done = len(batch.claim.documents)
+            failed = self._report.failed - failed
+            done = len(batch.claim.documents) + batch.claim.parked - failed
             rows = len(batch.claim.queue_ids)
             ahead = self._pipeline.written_rows(task)
-            self._tell(task.index, "embed", done, task.waiting(self._connection, rows, ahead))
+            waiting = task.waiting(self._connection, rows, ahead)
+            self._tell(task.index, "embed", done, waiting, failed=failed)
 
     def _fill_documents(self, task: Task) -> bool:
         """Write documents of rows that were there before; return whether there was anything."""
@@ -461,5 +470,6 @@ class Session:
         done: int = 0,
         waiting: int | None = None,
         embedding: str | None = None,
+        failed: int = 0,
     ) -> None:
-        self._options.on_progress(Progress(index.name, step, done, waiting, embedding))
+        self._options.on_progress(Progress(index.name, step, done, waiting, embedding, failed))

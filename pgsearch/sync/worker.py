@@ -102,6 +102,7 @@ class Worker:
                     break
             session.finish()
             session.check_models()
+            session.note_left()
         report.seconds = time.perf_counter() - started
         return report
 
@@ -186,8 +187,9 @@ def sync_once(
         backfill_rate: Rows per second that fills may take at most; None for no limit.
 
     Returns:
-        What was done. `report.failed` counts documents on which a model failed, and
-        `report.problems` says what kept search indexes from being worked on.
+        What was done. `report.failed` counts documents on which a model failed, `report.problems`
+        says what kept search indexes from being worked on, and `report.waiting` and
+        `report.parked` count the rows that are left.
 
     Raises:
         DatabaseError: The database cannot be reached, pgsearch is not installed in it, or there
