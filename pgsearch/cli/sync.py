@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("indexes", nargs=-1, metavar="[INDEX]...")
-@click.option("--batch", default=1024, show_default=True, help="Changes per batch at most.")
-@click.option("--rate", type=float, help="Rows per second that fills may take at most.")
-@click.option("--max-seconds", type=float, help="Begin nothing new after that time.")
+@console.BATCH
+@console.RATE
+@click.option("--max-seconds", type=click.FloatRange(0), help="Begin nothing new after that time.")
 @click.pass_obj
 def command(
     url: str | None,

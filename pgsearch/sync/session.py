@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -135,6 +136,8 @@ class Session:
             max_attempts=options.max_attempts,
             stop=stop,
         )
+        # What is on its way, in order; those in front may be done.
+        self._claims: deque[Lost] = deque()
         self._builder = Builder(url, on_end=listener.wake if listener else lambda: None)
         self._throttle = Throttle(options.backfill_rate)
         self._partitions = PartitionWatch()
@@ -177,6 +180,10 @@ class Session:
         """Give back what a connection that broke has left leased."""
         give_back(self._connection, self._lost)
         self._lost.clear()
+
+    def claims(self) -> list[Lost]:
+        """Return what is leased, for another thread to give back before the process ends."""
+        return list(self._claims)
 
     def check_indexes(self) -> None:
         """Note what keeps search indexes from being worked on; raise it if that is all of them."""
@@ -365,6 +372,9 @@ class Session:
         self._throttle.spend(claim.backfilled)
         if claim.is_suspect:
             self.finish()
+        while len(self._claims) > len(self._pipeline):
+            self._claims.popleft()
+        self._claims.append((task, claim))
         self._pipeline.start(self._connection, task, claim)
         while len(self._pipeline) > (0 if claim.is_suspect else _ON_THEIR_WAY):
             self._finish_oldest()

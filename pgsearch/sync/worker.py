@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from threading import Event
 from typing import Final
 
@@ -15,7 +16,7 @@ from pgsearch import database, models
 from pgsearch.declare import Model
 from pgsearch.errors import ConnectionFailed
 from pgsearch.models.protocol import Embedder
-from pgsearch.sync.pipeline import Lost
+from pgsearch.sync.pipeline import Lost, give_back
 from pgsearch.sync.report import Progress, Report
 from pgsearch.sync.session import Options, Session
 from pgsearch.sync.trouble import Troubles
@@ -44,6 +45,9 @@ class Worker:
         backfill_rate: Rows per second that fills of existing tables and of added embeddings may
             take at most; None for no limit. Fresh changes are not held up.
         on_progress: Called after every batch.
+
+    Raises:
+        ValueError: A number is not above zero.
     """
 
     def __init__(
@@ -58,6 +62,9 @@ class Worker:
         backfill_rate: float | None = None,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
+        _require_positive(batch_rows=batch_rows, lease_s=lease_s, max_attempts=max_attempts)
+        if backfill_rate is not None:
+            _require_positive(backfill_rate=backfill_rate)
         self._url = url
         self._load = load
         self._options = Options(
@@ -71,14 +78,29 @@ class Worker:
         self._stop = Event()
         self._listener = Listener(url)
         self._lost: list[Lost] = []
+        self._current: Session | None = None
 
     def stop(self) -> None:
         """Make `run` and `drain` return after the call of a model that they are at.
 
-        What is left of the batch is given back. Any thread may call this, and a signal handler.
+        What is left of the batch is given back. Any thread may call this. From a signal handler
+        let a thread do it: the main thread may hold the lock that this takes.
         """
         self._stop.set()
         self._listener.wake()
+
+    def give_back(self) -> None:
+        """Give back at once what is leased, on a connection of its own, for the process will end.
+
+        Without it, the rows are another worker's as soon as their leases run out, and the end
+        counts against them.
+        """
+        self.stop()
+        session = self._current
+        lost = [*self._lost, *(session.claims() if session is not None else ())]
+        with closing(database.connect(self._url, row_security=True)) as connection:
+            connection.prepare_threshold = None
+            give_back(connection, lost)
 
     def drain(self, *, max_seconds: float | None = None) -> Report:
         """Work until nothing waits that is due, then return what was done.
@@ -114,9 +136,11 @@ class Worker:
         search index only.
 
         Raises:
+            ValueError: `poll_s` is not above zero.
             DatabaseError: At the start: as in `drain`.
             ModelError: No model is the registered one; or, at the start, none could be loaded.
         """
+        _require_positive(poll_s=poll_s)
         report = Report()
         started = time.perf_counter()
         troubles = Troubles(self._load, is_patient=True)
@@ -145,7 +169,7 @@ class Worker:
 
     def _session(self, report: Report, troubles: Troubles) -> Session:
         connection = database.connect(self._url, row_security=True)
-        return Session(
+        self._current = Session(
             self._url,
             connection,
             self._options,
@@ -155,6 +179,14 @@ class Worker:
             lost=self._lost,
             troubles=troubles,
         )
+        return self._current
+
+
+def _require_positive(**numbers: float) -> None:
+    """Raise ValueError unless all numbers are above zero, and finite."""
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise ValueError(f"{name} must be above zero, not {number}.")
 
 
 def _longer(pause_s: float) -> float:
@@ -195,6 +227,7 @@ def sync_once(
         DatabaseError: The database cannot be reached, pgsearch is not installed in it, or there
             is no search index that could be worked on.
         ModelError: No model can be used, or is the registered one.
+        ValueError: A number is not above zero.
     """
     worker = Worker(
         database.database_url(url),

@@ -291,3 +291,22 @@ def test_nothing_is_left_in_the_sessions(stories: Stories, monkeypatch: pytest.M
 
 def _refused(url: str) -> object:
     raise RuntimeError("no build")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"backfill_rate": 0},
+        {"backfill_rate": float("nan")},
+        {"batch_rows": 0},
+        {"max_attempts": 0},
+        {"lease_s": -1},
+    ],
+    ids=str,
+)
+def test_a_number_that_cannot_work_is_refused(wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be above zero"):
+        Worker("postgresql://127.0.0.1:1/app", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="poll_s must be above zero"):
+        Worker("postgresql://127.0.0.1:1/app").run(poll_s=-1)
