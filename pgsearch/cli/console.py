@@ -77,7 +77,14 @@ def progress(console: Console | None = None) -> Progress:
     """
     from rich import progress as bars
 
-    return bars.Progress(
+    class Bars(bars.Progress):
+        def stop(self) -> None:
+            if self.tasks or self.console.is_interactive:
+                super().stop()
+            else:
+                self.live.stop()  # and nothing else: it would be an empty line
+
+    return Bars(
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),

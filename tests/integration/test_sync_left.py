@@ -122,3 +122,12 @@ def test_progress_counts_what_failed_apart(
     with caplog.at_level("INFO"):
         _log(embedded)
     assert caplog.records[-1].message.startswith("story_search: 1 done, 2 failed, ")
+
+
+def test_nothing_empty_is_printed_where_there_is_no_terminal(stories: Stories) -> None:
+    stories.drain()
+    for verb in ("sync", "reconcile"):
+        assert [line[:5] for line in run(stories, verb).stderr.splitlines()] == ["Using"]
+    stories.insert(ONE)
+    lines = run(stories, "sync").stderr.splitlines()
+    assert (len(lines), "story_search: embedding" in lines[1]) == (2, True)
