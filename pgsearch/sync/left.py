@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
 from pgsearch import resources
-from pgsearch.database import Connection
+from pgsearch.database import Connection, transaction
 from pgsearch.registry import RegisteredIndex
 from pgsearch.sync.report import Left
 
@@ -30,7 +30,8 @@ def read_left(connection: Connection, indexes: Iterable[RegisteredIndex]) -> Lef
         queue = Identifier(index.definition.schema, index.definition.names.queue)
         query = SQL(resources.sql("sync/left.sql")).format(queue=queue)
         try:
-            with connection.cursor(row_factory=dict_row) as cursor:
+            # A role's time limit shall not cost the report.
+            with transaction(connection), connection.cursor(row_factory=dict_row) as cursor:
                 row = cursor.execute(query, {"at_most": COUNTED_AT_MOST}).fetchone()
         except psycopg.errors.UndefinedTable:
             continue  # dropped meanwhile

@@ -89,6 +89,8 @@ class Troubles:
     def note(self, index: RegisteredIndex, error: ModelError) -> None:
         """Leave a search index alone; say why, unless that was said before."""
         before = self._known.get(index.id)
+        if before is not None and math.isinf(before.until):
+            return  # what comes after it may follow from it
         seconds = self._seconds(error)
         is_final = isinstance(error, ModelMismatch) or (
             not self.has_begun and any(error is other for other in self._of_declarations)
