@@ -79,6 +79,16 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.INFO, logger="pgsearch")
 
 
+def run(worker: Worker) -> None:
+    """Run a worker that is to end by itself."""
+    too_late = threading.Timer(10, worker.stop)
+    too_late.start()
+    try:
+        worker.run()
+    finally:
+        too_late.cancel()
+
+
 def said(caplog: pytest.LogCaptureFixture, what: str) -> list[str]:
     return [record.message for record in caplog.records if what in record.message]
 
@@ -113,6 +123,24 @@ def test_a_worker_begins_without_the_only_model(stories: Stories, error: Excepti
         eventually(lambda: ill.asked > 2)
         ill.error = None
         eventually(lambda: stories.chunks(story) == [ONE])
+
+
+def test_a_model_that_goes_away_and_comes_back_is_told_of_once_each(
+    both: Stories, caplog: pytest.LogCaptureFixture
+) -> None:
+    ill = Ill(None)
+    both.insert(TWO, title="Another title")
+    Worker(both.url).drain()
+    with running(Worker(both.url, load=ill.load)):
+        eventually(lambda: ill.asked > 0)  # it is loaded
+        ill.error = UNAVAILABLE
+        both.insert(ONE, title="A title")
+        eventually(lambda: ill.asked > 4)
+        ill.error = None
+        eventually(lambda: waiting(both, "title_search") == 0)
+        eventually(lambda: said(caplog, "answers again"))
+    assert len(said(caplog, "trying again every")) == 1
+    assert len(said(caplog, "answers again")) == 1
 
 
 def test_a_worker_outlives_its_connection_while_the_model_is_away(stories: Stories) -> None:
@@ -161,7 +189,7 @@ def test_a_worker_ends_with_the_error_where_every_model_is_wrong(stories: Storie
     stories.insert(ONE)
     stories.drain()
     with pytest.raises(errors.ModelMismatch, match="not the one registered"):
-        stories.worker(Watching(salt="other ")).run()
+        run(stories.worker(Watching(salt="other ")))
 
 
 def test_a_worker_ends_at_once_where_no_model_can_be_loaded(both: Stories) -> None:
@@ -169,7 +197,7 @@ def test_a_worker_ends_at_once_where_no_model_can_be_loaded(both: Stories) -> No
         raise errors.ModelUnavailable(f"{model.name} needs a library.")
 
     with pytest.raises(errors.ModelUnavailable, match="needs a library"):
-        Worker(both.url, load=load).run()
+        run(Worker(both.url, load=load))
 
     def load_one(model: Model) -> Embedder:
         return HashEmbedder(64) if model.dimensions == 64 else load(model)
