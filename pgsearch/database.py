@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import psycopg
 from psycopg import conninfo
@@ -26,6 +26,15 @@ MINIMUM_POSTGRESQL = 15
 
 CONNECT_TIMEOUT = 10
 """Seconds to wait for a connection, unless the URL says otherwise."""
+
+#: A connection whose other end is gone is noticed within a minute or so, and not after the two
+#: hours that systems take by default: workers, and what listens for them, wait on theirs for long.
+_KEEPALIVE: Final = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 _SCHEME = re.compile(r"(postgres|postgresql)(\+(psycopg|psycopg_async|psycopg2|asyncpg))?://")
 
@@ -135,7 +144,9 @@ def connect(url: str, *, autocommit: bool = True, row_security: bool = False) ->
     """
     uri = _libpq(url)
     given = conninfo.conninfo_to_dict(uri)
-    parameters: dict[str, str | int] = {}
+    parameters: dict[str, str | int] = {
+        name: value for name, value in _KEEPALIVE.items() if name not in given
+    }
     if "application_name" not in given and "PGAPPNAME" not in os.environ:
         parameters["application_name"] = "pgsearch"
     if "connect_timeout" not in given and "PGCONNECT_TIMEOUT" not in os.environ:

@@ -80,7 +80,10 @@ class IndexStatus:
         waiting: Queue rows that wait for a worker, or for their next attempt.
         oldest_s: Age of the oldest of them in seconds; None if nothing waits.
         failed: Queue rows that were parked after their last attempt; None if not counted.
-        last_error: The error of the row that was parked last.
+        retrying: Queue rows that wait for another attempt, for a model failed on them; None if not
+            counted.
+        last_error: The error of the row that was parked last; where none is, of one that is being
+            tried again.
         document_bytes: Size of the document table.
         chunk_bytes: Size of the chunk table with its vectors.
         keyword_index_bytes: Size of the GIN index.
@@ -102,6 +105,7 @@ class IndexStatus:
     waiting: int
     oldest_s: float | None
     failed: int | None
+    retrying: int | None
     last_error: str | None
     document_bytes: int
     chunk_bytes: int

@@ -6,7 +6,8 @@ in sight.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,6 +15,34 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn, Task
     from rich.table import Column
+
+
+class _Positive(click.FloatRange):
+    """A number above zero, and not infinite: nothing could be waited for, or nothing done."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read a number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number
+
+
+POSITIVE: Final = _Positive(0, min_open=True)
+
+#: What `sync` and `worker` have in common.
+BATCH: Final = click.option(
+    "--batch",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="Changes per batch at most.",
+)
+RATE: Final = click.option(
+    "--rate", type=POSITIVE, help="Rows per second that fills may take at most."
+)
 
 
 def results() -> Console:
@@ -48,7 +77,14 @@ def progress(console: Console | None = None) -> Progress:
     """
     from rich import progress as bars
 
-    return bars.Progress(
+    class Bars(bars.Progress):
+        def stop(self) -> None:
+            if self.tasks or self.console.is_interactive:
+                super().stop()
+            else:
+                self.live.stop()  # and nothing else: it would be an empty line
+
+    return Bars(
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),

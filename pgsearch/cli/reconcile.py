@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, min_open=True),
+    type=console.POSITIVE,
     metavar="ROWS/S",
     help="Compare no more rows per second.",
 )

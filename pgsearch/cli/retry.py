@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from pgsearch.cli import console
+
+#: So many kinds of errors are told apart, the commonest ones.
+_KINDS: Final = 5
 
 if TYPE_CHECKING:
     from pgsearch.sync.parked import Retried
@@ -54,4 +57,11 @@ def _lines(retried: Retried) -> list[str]:
         return [f"{retried.search_index}: nothing was parked"]
     rows = "1 row is" if retried.rows == 1 else f"{retried.rows:,} rows are"
     lines = [f"{retried.search_index}: {rows} due again"]
-    return lines + [f"  {count:>7,}  {error}" for error, count in retried.errors]
+    # What is said in full, as by an endpoint, may be a page.
+    for error, count in retried.errors[:_KINDS]:
+        first, *_ = error.split("\n", 1)
+        lines.append(f"  {count:>7,}  {first}")
+    if others := retried.errors[_KINDS:]:
+        rest = sum(count for _, count in others)
+        lines.append(f"  {rest:>7,}  with {len(others):,} other errors")
+    return lines

@@ -75,13 +75,14 @@ def facts(index: IndexStatus) -> list[str]:
     oldest = "" if index.oldest_s is None else f", the oldest for {age(index.oldest_s)}"
     failed = f", [red]{index.failed:,} failed[/]" if index.failed else ", none failed"
     failed = ", the failed ones not counted" if index.failed is None else failed
+    retrying = f", {index.retrying:,} being tried again" if index.retrying else ""
     about = "about " if index.estimated else ""
     return [
         f"[bold]{escape(index.name)}[/] on table {escape(index.table)}",
         f"  documents  {about}{index.documents:,} ({size(index.document_bytes)}){filling}",
         f"  keywords   GIN index {size(index.keyword_index_bytes)}",
         f"  chunks     {about}{index.chunks:,} ({size(index.chunk_bytes)} with their vectors)",
-        f"  queue      {about}{index.waiting:,} waiting{oldest}{failed}",
+        f"  queue      {about}{index.waiting:,} waiting{oldest}{retrying}{failed}",
         *_filling(index),
     ]
 
@@ -148,6 +149,8 @@ def _remarks(index: IndexStatus) -> list[str]:
         remarks.append("Rows are read by a worker; if none runs: `pgsearch sync`.")
     if index.failed:
         remarks.append(f"The row that failed last says: {escape(index.last_error or '')}")
+    elif index.retrying:
+        remarks.append(f"A row being tried again says: {escape(index.last_error or '')}")
     if index.truncated:
         remarks.append(
             f"{index.truncated:,} documents are too long for a tsvector; keyword "

@@ -10,18 +10,19 @@ from pgsearch.cli import console
 from pgsearch.errors import EmbeddingFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from rich import progress as bars
 
-    from pgsearch.sync import Progress, Report
+    from pgsearch.sync import Left, Progress, Report
 
 
 @click.command()
 @click.argument("indexes", nargs=-1, metavar="[INDEX]...")
-@click.option("--batch", default=1024, show_default=True, help="Changes per batch at most.")
-@click.option("--rate", type=float, help="Rows per second that fills may take at most.")
-@click.option("--max-seconds", type=float, help="Begin nothing new after that time.")
+@console.BATCH
+@console.RATE
+@click.option("--max-seconds", type=click.FloatRange(0), help="Begin nothing new after that time.")
 @click.pass_obj
 def command(
     url: str | None,
@@ -48,6 +49,8 @@ def command(
         )
         report = worker.drain(max_seconds=max_seconds)
     click.echo(summary(report))
+    for line in remains(report.left):
+        click.echo(line)
     if report.problems:
         raise report.problems[0]
     if report.failed:
@@ -71,7 +74,7 @@ def show(display: bars.Progress) -> Callable[[Progress], None]:
         if key not in tasks:
             subject = progress.embedding or progress.search_index
             tasks[key] = display.add_task(f"{subject}: {words[progress.step]}", total=None)
-        display.advance(tasks[key], progress.done)
+        display.advance(tasks[key], progress.done + progress.failed)
         if progress.waiting is not None:
             done = next(task.completed for task in display.tasks if task.id == tasks[key])
             display.update(tasks[key], total=done + progress.waiting)
@@ -103,8 +106,37 @@ def summary(report: Report) -> str:
         + report.failed
     )
     if not done and not report.entered:
-        return f"Nothing to embed: everything is up to date ({report.seconds:.1f} s)."
+        is_all = report.left is not None and report.left.is_nothing and not report.problems
+        said = "Nothing to embed: everything is up to date" if is_all else "Nothing was embedded"
+        return f"{said} ({report.seconds:.1f} s)."
     return f"{', '.join(parts)}, in {report.seconds:.1f} s."
+
+
+def remains(left: Left | None) -> Iterator[str]:
+    """Yield what is left to be done, and what it waits for, a line each."""
+    if left is None:
+        return
+    if left.leased:
+        until = f" until {_clock(left.leased_until)} at the latest" if left.leased_until else ""
+        yield f"{_rows(left.leased, 'waits', 'wait')}: leased by another worker{until}."
+    if left.put_off:
+        due = f", from {_clock(left.due_at)} on" if left.due_at else ""
+        yield f"{_rows(left.put_off, 'waits', 'wait')} to be tried again{due}."
+    if due_now := left.waiting - left.leased - left.put_off:
+        yield f"{_rows(due_now, 'waits', 'wait')} to be embedded: run it again, or let a worker."
+    for name in left.reading:
+        yield f"{name}: rows that were there before it are still to be read."
+    if left.parked:
+        yield f"{_rows(left.parked, 'is', 'are')} parked: `pgsearch status` shows why."
+
+
+def _rows(number: int, one: str, several: str) -> str:
+    return f"1 row {one}" if number == 1 else f"{number:,} rows {several}"
+
+
+def _clock(at: datetime) -> str:
+    """Return a time of day on this machine's clock."""
+    return f"{at.astimezone():%H:%M:%S}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from pgsearch.sync.parked import Retried, retry
 from pgsearch.sync.reconciliation import Reconciliation, reconcile
-from pgsearch.sync.report import Progress, Report
+from pgsearch.sync.report import Left, Progress, Report
 from pgsearch.sync.worker import Worker, sync_once
 
 __all__ = [
+    "Left",
     "Progress",
     "Reconciliation",
     "Report",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,18 +19,18 @@ from psycopg.sql import SQL
 
 from pgsearch import database, registry
 from pgsearch.database import Connection
-from pgsearch.declare import Model
-from pgsearch.errors import ModelError, ModelUnavailable
+from pgsearch.errors import Error, ModelError
 from pgsearch.lifecycle import Builder, advance, refresh_statistics
-from pgsearch.models.protocol import Embedder
 from pgsearch.registry import RegisteredIndex
 from pgsearch.sync import queue
 from pgsearch.sync.fill import fill_embedding
+from pgsearch.sync.left import read_left
 from pgsearch.sync.partitions import PartitionWatch
 from pgsearch.sync.pipeline import Lost, Pipeline, give_back
 from pgsearch.sync.report import Progress, Report
 from pgsearch.sync.task import Pace, Task, open_task
 from pgsearch.sync.throttle import Throttle
+from pgsearch.sync.trouble import Troubles
 from pgsearch.sync.wake import Listener
 
 log = logging.getLogger(__name__)
@@ -53,9 +55,6 @@ _READ_AGAIN_S: Final = 0.25
 
 #: Seconds between two looks at the statistics while there is other work.
 _STATISTICS_S: Final = 5.0
-
-#: Seconds for which a provider is left alone that refuses every text.
-_UNAVAILABLE_S: Final = 30.0
 
 #: Batches that are on their way while the next one is claimed: one written, one at the models.
 _ON_THEIR_WAY: Final = 2
@@ -91,7 +90,6 @@ class Options:
     """How a worker works; see `Worker`."""
 
     indexes: tuple[str, ...]
-    load: Callable[[Model], Embedder]
     batch_rows: int
     lease_s: float
     max_attempts: int
@@ -110,6 +108,7 @@ class Session:
         stop: Set when the worker is to stop.
         listener: Wakes it; without one it works until nothing is left to do.
         lost: What sessions before could not give back.
+        troubles: Models that cannot be used.
     """
 
     def __init__(
@@ -122,6 +121,7 @@ class Session:
         stop: Event,
         listener: Listener | None,
         lost: list[Lost],
+        troubles: Troubles,
     ) -> None:
         self._connection = connection
         self._options = options
@@ -129,12 +129,15 @@ class Session:
         self._stop = stop
         self._listener = listener
         self._lost = lost
+        self._troubles = troubles
         self._pipeline = Pipeline(
             partial(_connect, url),
             lease_s=options.lease_s,
             max_attempts=options.max_attempts,
             stop=stop,
         )
+        # What is on its way, in order; those in front may be done.
+        self._claims: deque[Lost] = deque()
         self._builder = Builder(url, on_end=listener.wake if listener else lambda: None)
         self._throttle = Throttle(options.backfill_rate)
         self._partitions = PartitionWatch()
@@ -178,18 +181,48 @@ class Session:
         give_back(self._connection, self._lost)
         self._lost.clear()
 
+    def claims(self) -> list[Lost]:
+        """Return what is leased, for another thread to give back before the process ends."""
+        return list(self._claims)
+
     def check_indexes(self) -> None:
         """Note what keeps search indexes from being worked on; raise it if that is all of them."""
         indexes = registry.read(self._connection, *self._options.indexes)
         problems = [problem for index in indexes if (problem := index.problem)]
-        self._report.problems = problems
+        self._report.problems = list[Error](problems)
         if problems and len(problems) == len(indexes):
             raise problems[0]
 
+    def note_left(self) -> None:
+        """Note what waits, for whatever reason."""
+        indexes = registry.read(self._connection, *self._options.indexes)
+        self._report.left = read_left(self._connection, indexes)
+
+    def check_models(self) -> None:
+        """Note which models could not be used; raise what it was if nothing could be worked on."""
+        problems = self._report.problems
+        errors = self._troubles.errors(self._known)
+        if errors and len(errors) == len(self._known):
+            raise (problems or errors)[0]
+        problems += errors
+
     def load_models(self) -> None:
-        """Load every model now: what is wrong with one shows at the start, not at a change."""
+        """Load every model now: what is wrong with one shows at the start, not at a change.
+
+        Raises:
+            ModelError: At the first start: no search index has a model that could be used, or
+                could be expected to come back.
+        """
         for index in self._indexes():
-            self._task(index).load()
+            if self._stop.is_set():
+                return
+            try:
+                if not self._troubles.wait_s(index):
+                    self._load(self._task(index))
+            except (queue.IndexChanged, *_UNDEFINED):
+                self._is_changed(index)
+        self._troubles.check(self._known)
+        self._troubles.has_begun = True
 
     def serve(self, poll_s: float) -> None:
         """Work until the worker is stopped."""
@@ -267,7 +300,7 @@ class Session:
 
     def _is_due(self) -> bool:
         """Return whether anything is due in the queues of the search indexes that are known."""
-        tasks = [task for task in self._tasks.values() if not task.pace.pause_s]
+        tasks = [task for task in self._tasks.values() if not self._pause_s(task)]
         if not tasks:
             return False
         due = SQL(" OR ").join(SQL("({})").format(task.statements.is_due) for task in tasks)
@@ -281,7 +314,7 @@ class Session:
         if known is not None and known.index == index:
             return known
         pace = Pace(self._options.batch_rows) if known is None else known.pace
-        task = open_task(self._connection, index, self._options.load, pace)
+        task = open_task(self._connection, index, self._troubles.load, pace)
         self._tasks[index.id] = task
         return task
 
@@ -291,6 +324,8 @@ class Session:
             return True
         task = self._task(index)
         busy = self._begin(task)
+        if math.isinf(self._pause_s(task)):
+            return self._fill_documents(task) or busy  # for keywords, which need no model
         busy |= self._fill_documents(task) or self._fill_embeddings(task)
         if busy:
             self._refresh_statistics(index, _STATISTICS_S)
@@ -313,10 +348,12 @@ class Session:
         """Claim what is due and send it on its way; return whether there was anything."""
         if self._connection.execute(task.statements.is_due).fetchone() != (True,):
             return False
-        if task.pace.pause_s:
-            return self._wait(task.pace.pause_s)
+        if self._pause_s(task) or not self._load(task):
+            pause_s = self._pause_s(task)
+            # What will not pass is not waited for.
+            return math.isfinite(pause_s) and self._wait(pause_s)
         # What waits before all documents are there is left to the first embedding.
-        if not self._load(task) or not (task.embeddings or task.index.filled):
+        if not task.embeddings and not task.index.filled:
             return False
         # While documents are being written they come first; others may embed them meanwhile.
         fills = not task.index.filled and not task.fill.is_elsewhere
@@ -337,6 +374,9 @@ class Session:
         self._throttle.spend(claim.backfilled)
         if claim.is_suspect:
             self.finish()
+        while len(self._claims) > len(self._pipeline):
+            self._claims.popleft()
+        self._claims.append((task, claim))
         self._pipeline.start(self._connection, task, claim)
         while len(self._pipeline) > (0 if claim.is_suspect else _ON_THEIR_WAY):
             self._finish_oldest()
@@ -348,44 +388,52 @@ class Session:
             self._stop.wait(min(seconds, _WAIT_S))
         return self._listener is None
 
+    def _pause_s(self, task: Task) -> float:
+        """Return the seconds for which nothing is to be claimed; infinite if for good."""
+        return max(task.pace.pause_s, self._troubles.wait_s(task.index))
+
     def _load(self, task: Task) -> bool:
-        """Load a search index's models, which are then known by their fingerprints."""
+        """Load a search index's models, which are then known by their fingerprints.
+
+        Returns:
+            Whether it can be worked on.
+        """
+        loads = self._troubles.loads
         try:
             task.load()
         except ModelError as error:
-            # Keywords need no model: at least they shall find the rows that were there.
-            while not self._stop.is_set() and self._fill_documents(task):
-                pass
-            return self._is_put_off(task, error)
+            self._put_off(task, error)
+            return False
+        if self._troubles.loads > loads:  # they have shown who they are
+            self._troubles.forget(task.index)
         return True
 
-    def _is_put_off(self, task: Task, error: ModelError) -> bool:
-        """Leave a search index alone for a while whose model cannot be had; else raise.
-
-        Returns:
-            False: it cannot be worked on now.
-        """
-        if self._listener is None or not isinstance(error, ModelUnavailable):
-            raise error
-        log.error("%s: trying again in %.0f s: %s", task.index.name, _UNAVAILABLE_S, error)
-        task.pace.pause(_UNAVAILABLE_S)
-        return False
+    def _put_off(self, task: Task, error: ModelError) -> None:
+        """Leave a search index alone whose model cannot be used; raise if that is all of them."""
+        self._troubles.note(task.index, error)
+        if self._listener is not None and self._troubles.has_begun:
+            self._troubles.check(self._known)
 
     def _finish_oldest(self) -> None:
         task = self._pipeline.oldest.task
+        embedded, failed = self._report.embedded, self._report.failed
         try:
             batch = self._pipeline.finish(self._connection, self._report)
-        except ModelUnavailable as error:
-            self._is_put_off(task, error)
+        except ModelError as error:
+            self._put_off(task, error)
             return
         except (queue.IndexChanged, *_UNDEFINED):
             self._is_changed(task.index)
             return
+        if self._report.embedded > embedded:
+            self._troubles.forget(task.index)
         if batch is not None:
-            done = len(batch.claim.documents)
+            failed = self._report.failed - failed
+            done = len(batch.claim.documents) + batch.claim.parked - failed
             rows = len(batch.claim.queue_ids)
             ahead = self._pipeline.written_rows(task)
-            self._tell(task.index, "embed", done, task.waiting(self._connection, rows, ahead))
+            waiting = task.waiting(self._connection, rows, ahead)
+            self._tell(task.index, "embed", done, waiting, failed=failed)
 
     def _fill_documents(self, task: Task) -> bool:
         """Write documents of rows that were there before; return whether there was anything."""
@@ -434,5 +482,6 @@ class Session:
         done: int = 0,
         waiting: int | None = None,
         embedding: str | None = None,
+        failed: int = 0,
     ) -> None:
-        self._options.on_progress(Progress(index.name, step, done, waiting, embedding))
+        self._options.on_progress(Progress(index.name, step, done, waiting, embedding, failed))

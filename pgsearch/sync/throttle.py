@@ -10,9 +10,14 @@ class Throttle:
 
     Args:
         rate: Rows per second; None for no limit.
+
+    Raises:
+        ValueError: The rate is not above zero.
     """
 
     def __init__(self, rate: float | None) -> None:
+        if rate is not None and not rate > 0:
+            raise ValueError(f"A rate must be above zero, not {rate}.")
         self._rate = rate
         self._open_at = 0.0
 

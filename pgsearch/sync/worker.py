@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from threading import Event
+from typing import Final
 
 import psycopg
 
@@ -13,12 +16,17 @@ from pgsearch import database, models
 from pgsearch.declare import Model
 from pgsearch.errors import ConnectionFailed
 from pgsearch.models.protocol import Embedder
-from pgsearch.sync.pipeline import Lost
+from pgsearch.sync.pipeline import Lost, give_back
 from pgsearch.sync.report import Progress, Report
 from pgsearch.sync.session import Options, Session
+from pgsearch.sync.trouble import Troubles
 from pgsearch.sync.wake import Listener
 
 log = logging.getLogger(__name__)
+
+#: Seconds between two tries to connect again: the first ones, and at most.
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 30.0
 
 
 class Worker:
@@ -37,6 +45,9 @@ class Worker:
         backfill_rate: Rows per second that fills of existing tables and of added embeddings may
             take at most; None for no limit. Fresh changes are not held up.
         on_progress: Called after every batch.
+
+    Raises:
+        ValueError: A number is not above zero.
     """
 
     def __init__(
@@ -51,10 +62,13 @@ class Worker:
         backfill_rate: float | None = None,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
+        _require_positive(batch_rows=batch_rows, lease_s=lease_s, max_attempts=max_attempts)
+        if backfill_rate is not None:
+            _require_positive(backfill_rate=backfill_rate)
         self._url = url
+        self._load = load
         self._options = Options(
             indexes=tuple(indexes),
-            load=load,
             batch_rows=batch_rows,
             lease_s=lease_s,
             max_attempts=max_attempts,
@@ -64,14 +78,29 @@ class Worker:
         self._stop = Event()
         self._listener = Listener(url)
         self._lost: list[Lost] = []
+        self._current: Session | None = None
 
     def stop(self) -> None:
         """Make `run` and `drain` return after the call of a model that they are at.
 
-        What is left of the batch is given back. Any thread may call this, and a signal handler.
+        What is left of the batch is given back. Any thread may call this. From a signal handler
+        let a thread do it: the main thread may hold the lock that this takes.
         """
         self._stop.set()
         self._listener.wake()
+
+    def give_back(self) -> None:
+        """Give back at once what is leased, on a connection of its own, for the process will end.
+
+        Without it, the rows are another worker's as soon as their leases run out, and the end
+        counts against them.
+        """
+        self.stop()
+        session = self._current
+        lost = [*self._lost, *(session.claims() if session is not None else ())]
+        with closing(database.connect(self._url, row_security=True)) as connection:
+            connection.prepare_threshold = None
+            give_back(connection, lost)
 
     def drain(self, *, max_seconds: float | None = None) -> Report:
         """Work until nothing waits that is due, then return what was done.
@@ -82,16 +111,20 @@ class Worker:
         Raises:
             DatabaseError: The database cannot be reached, pgsearch is not installed in it, or
                 there is no search index that could be worked on.
-            ModelError: A model cannot be used, or is not the registered one.
+            ModelError: No model can be used, or is the registered one. If that is so of some,
+                the report says it, and the other search indexes are up to date.
         """
         report = Report()
         started = time.perf_counter()
-        with self._session(report, until_done=True) as session:
+        troubles = Troubles(self._load, is_patient=False)
+        with self._session(report, troubles) as session:
             session.check_indexes()
             while not self._stop.is_set() and session.round():
                 if max_seconds is not None and time.perf_counter() - started > max_seconds:
                     break
             session.finish()
+            session.check_models()
+            session.note_left()
         report.seconds = time.perf_counter() - started
         return report
 
@@ -99,40 +132,66 @@ class Worker:
         """Work until `stop` is called, looking for changes every `poll_s` seconds.
 
         A database that goes away is waited for; one that cannot be reached at the start is an
-        error, as in `drain`.
+        error, as in `drain`. A model that cannot be used is tried again, and holds up its own
+        search index only.
+
+        Raises:
+            ValueError: `poll_s` is not above zero.
+            DatabaseError: At the start: as in `drain`.
+            ModelError: No model is the registered one; or, at the start, none could be loaded.
         """
+        _require_positive(poll_s=poll_s)
         report = Report()
         started = time.perf_counter()
-        reached = False
+        troubles = Troubles(self._load, is_patient=True)
+        pause_s = 0.0
         while not self._stop.is_set():
+            connected_at = math.inf
             try:
-                with self._session(report, until_done=False) as session:
+                with self._session(report, troubles) as session:
+                    connected_at = time.monotonic()
+                    if pause_s:
+                        log.info("Connected again.")
                     session.load_models()
-                    if not reached:
+                    if not pause_s:
                         log.info("Waiting for changes.")
-                    reached = True
                     session.serve(poll_s)
             except (psycopg.OperationalError, ConnectionFailed) as error:
-                if not reached:
+                if not troubles.has_begun:
                     raise
-                pause_s = max(poll_s, 0.5)
-                log.warning("Interrupted, trying again in %s s: %s", pause_s, error)
+                was_long = time.monotonic() - connected_at > _LONGEST_PAUSE_S
+                pause_s = _FIRST_PAUSE_S if was_long else _longer(pause_s)
+                log.warning("Interrupted, trying again in %g s: %s", pause_s, error)
                 self._stop.wait(pause_s)
         self._listener.close()
         report.seconds = time.perf_counter() - started
         return report
 
-    def _session(self, report: Report, *, until_done: bool) -> Session:
+    def _session(self, report: Report, troubles: Troubles) -> Session:
         connection = database.connect(self._url, row_security=True)
-        return Session(
+        self._current = Session(
             self._url,
             connection,
             self._options,
             report,
             stop=self._stop,
-            listener=None if until_done else self._listener,
+            listener=self._listener if troubles.is_patient else None,
             lost=self._lost,
+            troubles=troubles,
         )
+        return self._current
+
+
+def _require_positive(**numbers: float) -> None:
+    """Raise ValueError unless all numbers are above zero, and finite."""
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise ValueError(f"{name} must be above zero, not {number}.")
+
+
+def _longer(pause_s: float) -> float:
+    """Return the pause after one that was not long enough."""
+    return min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
 
 
 def sync_once(
@@ -160,13 +219,15 @@ def sync_once(
         backfill_rate: Rows per second that fills may take at most; None for no limit.
 
     Returns:
-        What was done. `report.failed` counts documents on which a model failed, and
-        `report.problems` says what kept search indexes from being worked on.
+        What was done. `report.failed` counts documents on which a model failed, `report.problems`
+        says what kept search indexes from being worked on, and `report.waiting` and
+        `report.parked` count the rows that are left.
 
     Raises:
         DatabaseError: The database cannot be reached, pgsearch is not installed in it, or there
             is no search index that could be worked on.
-        ModelError: A model cannot be used, or is not the registered one.
+        ModelError: No model can be used, or is the registered one.
+        ValueError: A number is not above zero.
     """
     worker = Worker(
         database.database_url(url),

@@ -9,11 +9,13 @@ SELECT
   CASE WHEN large.chunks THEN known.chunks ELSE (SELECT count(*) FROM {chunk}) END AS chunks,
   CASE WHEN large.queue THEN known.queue ELSE counted.waiting END AS waiting,
   CASE WHEN NOT large.queue THEN counted.failed END AS failed,
+  CASE WHEN NOT large.queue THEN counted.retrying END AS retrying,
   extract(epoch FROM clock_timestamp() - CASE WHEN large.queue
     THEN (SELECT enqueued_at FROM {queue} WHERE failed_at IS NULL ORDER BY queue_id LIMIT 1)
     ELSE counted.oldest END)::double precision AS oldest_s,
   CASE WHEN NOT large.queue THEN (
-    SELECT last_error FROM {queue} WHERE failed_at IS NOT NULL ORDER BY failed_at DESC LIMIT 1
+    SELECT last_error FROM {queue} WHERE failed_at IS NOT NULL OR attempts > 0
+    ORDER BY failed_at DESC NULLS LAST, not_before DESC NULLS LAST LIMIT 1
   ) END AS last_error,
   pg_table_size({document_name}) AS document_bytes,
   pg_table_size({chunk_name}) AS chunk_bytes,
@@ -55,6 +57,7 @@ CROSS JOIN LATERAL (
     count(*) FILTER (WHERE failed_at IS NULL) AS waiting,
     count(*) FILTER (WHERE failed_at IS NULL AND queue_id >= 4611686018427387904) AS backfill,
     count(*) FILTER (WHERE failed_at IS NOT NULL) AS failed,
+    count(*) FILTER (WHERE failed_at IS NULL AND attempts > 0) AS retrying,
     min(enqueued_at) FILTER (WHERE failed_at IS NULL) AS oldest
   FROM {queue}
   WHERE NOT large.queue

@@ -29,7 +29,7 @@ from pgvector import Vector
 from pgsearch.declare import Model
 from pgsearch.errors import ConnectionFailed, EmbeddingFailed, ModelUnavailable, Throttled
 from pgsearch.models.fingerprint import PROBES
-from pgsearch.sync import Worker, fill, pipeline, session
+from pgsearch.sync import Worker, fill, pipeline, session, trouble
 from pgsearch.testing import HashEmbedder
 from tests.faults.plan import POISON
 
@@ -167,7 +167,7 @@ def _hurry() -> None:
     fill.FIRST_RANGE = fill.LONGEST_RANGE = 2
     fill.KEYS_PER_RANGE = 4
     session._LOOK_AROUND_S = 0.05
-    session._UNAVAILABLE_S = 0.1
+    trouble._UNAVAILABLE_S = 0.1
     pipeline._THROTTLED_S = 0.1
 
 

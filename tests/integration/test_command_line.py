@@ -177,3 +177,25 @@ def test_a_revision_that_does_not_exist(empty_database: str) -> None:
     done = pgsearch("migrate", "--revision", "nowhere", DATABASE_URL=empty_database)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: Alembic says: ")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("sync", "--rate", "0"),
+        ("sync", "--rate", "inf"),
+        ("sync", "--batch", "0"),
+        ("sync", "--batch", "-1"),
+        ("sync", "--max-seconds", "-1"),
+        ("worker", "--rate", "nan"),
+        ("worker", "--batch", "0"),
+        ("worker", "--poll", "-1"),
+        ("worker", "--poll", "0"),
+        ("reconcile", "--rate", "inf"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_cannot_work_is_refused(wrong: tuple[str, str, str]) -> None:
+    done = CliRunner().invoke(main, ["--database", "postgresql://127.0.0.1:1/app", *wrong])
+    assert done.exit_code == 2
+    assert f"Invalid value for '{wrong[1]}'" in done.stderr

@@ -33,6 +33,16 @@ def test_a_url_may_say_otherwise(database: str) -> None:
     assert shown == ("app", "7MB", "on")
 
 
+def test_the_end_of_the_other_side_is_noticed(database: str) -> None:
+    with product.connect(database) as connection:
+        known = connection.info.get_parameters()
+    assert (known["keepalives_idle"], known["tcp_user_timeout"]) == ("30", "60000")
+    with product.connect(f"{database}&keepalives_idle=7&tcp_user_timeout=0") as connection:
+        known = connection.info.get_parameters()
+    assert (known["keepalives_idle"], known["keepalives_count"]) == ("7", "3")
+    assert known.get("tcp_user_timeout", "0") == "0"
+
+
 def test_options_of_the_url_are_kept_without_row_security(database: str) -> None:
     with product.connect(f"{database}&options=-c%20work_mem%3D7MB") as connection:
         shown = connection.execute(

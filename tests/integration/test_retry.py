@@ -98,6 +98,19 @@ def test_the_command_says_of_what_kind_they_were(parked: Stories) -> None:
     assert run(parked.url).stdout == "story_search: nothing was parked\n"
 
 
+def test_the_command_shows_the_commonest_kinds_by_their_first_lines(parked: Stories) -> None:
+    parked.execute(
+        "INSERT INTO story_search_queue (id, attempts, failed_at, last_error)"
+        " SELECT 100 + n, 5, now(), format(E'Error %%s\\nand a long hint', n / 2)"
+        " FROM generate_series(0, 15) AS n WHERE %s",
+        True,
+    )
+    lines = run(parked.url).stdout.splitlines()
+    assert lines[:2] == ["story_search: 19 rows are due again", "        2  Error 0"]
+    assert len(lines) == 1 + 5 + 1
+    assert lines[-1] == "        9  with 5 other errors"
+
+
 def test_the_command_takes_keys(parked: Stories) -> None:
     done = run(parked.url, "story_search", "--key", "1", "--key", "3")
     assert "2 rows are due again" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import pgsearch
 from pgsearch import database
 from pgsearch.errors import ModelUnavailable, Throttled
 from pgsearch.sync import Progress, Worker, queue
+from tests.integration.test_worker_concurrency import eventually
 from tests.plugins.worker import SENTENCES, Stories, Watching
 
 ONE, TWO, THREE, FOUR = SENTENCES
@@ -128,7 +130,7 @@ def test_a_provider_that_refuses_everything_ends_a_drain_and_counts_nothing(
 def test_a_running_worker_outlives_such_a_provider(
     stories: Stories, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgsearch.sync.session._UNAVAILABLE_S", 0.2)
+    monkeypatch.setattr("pgsearch.sync.trouble._UNAVAILABLE_S", 0.2)
     calls: list[None] = []
 
     def refuse_once(texts: Sequence[str]) -> None:
@@ -290,3 +292,59 @@ def test_nothing_is_left_in_the_sessions(stories: Stories, monkeypatch: pytest.M
 
 def _refused(url: str) -> object:
     raise RuntimeError("no build")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"backfill_rate": 0},
+        {"backfill_rate": float("nan")},
+        {"batch_rows": 0},
+        {"max_attempts": 0},
+        {"lease_s": -1},
+    ],
+    ids=str,
+)
+def test_a_number_that_cannot_work_is_refused(wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be above zero"):
+        Worker("postgresql://127.0.0.1:1/app", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="poll_s must be above zero"):
+        Worker("postgresql://127.0.0.1:1/app").run(poll_s=-1)
+
+
+def test_a_database_that_is_away_is_asked_for_less_and_less_often(
+    stories: Stories, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pgsearch.sync.worker._FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr("pgsearch.sync.worker._LONGEST_PAUSE_S", 0.2)
+    caplog.set_level(logging.INFO, logger="pgsearch.sync.worker")
+
+    def said() -> list[str]:
+        return [record.getMessage().partition(":")[0] for record in caplog.records]
+
+    stories.drain()
+    allow = "UPDATE pg_database SET datallowconn = %s WHERE datname = current_database()"
+    worker = stories.worker()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        eventually(lambda: said() == ["Waiting for changes."])
+        stories.execute(allow, False)
+        stories.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+        eventually(lambda: len(said()) >= 6)
+        stories.execute(allow, True)
+        (story,) = stories.insert(ONE)
+        eventually(lambda: stories.chunks(story) == [ONE])
+    finally:
+        stories.execute(allow, True)
+        worker.stop()
+        thread.join()
+    pauses = [f"Interrupted, trying again in {pause} s" for pause in (0.05, 0.1, 0.2, 0.2, 0.2)]
+    assert said()[1:6] == pauses
+    assert said()[-1] == "Connected again."
+    assert said().count("Connected again.") == 1
