@@ -115,12 +115,12 @@ def fill_embedding(
         ).fetchone()
         if position is None:
             return None
+        # Chunks too are read in order: before the new column is analysed, the planner expects
+        # nearly nothing to be found, and would read all of them at each step.
+        connection.execute(SQL(resources.sql("sync/in_order.sql")))
         backlog = connection.execute(statements.backlog, {"limit": _BACKLOG}).fetchone()
         if backlog == (_BACKLOG,):
             return None
-        # Before the new column is analysed, the planner expects nearly nothing to be found, and
-        # would read all chunks at each step.
-        connection.execute("SET LOCAL enable_seqscan = off")
         row = connection.execute(
             statements.unfilled(embedding.column, resumed=position[0] is not None),
             {"after": position[0], "rows": KEYS_PER_RANGE},

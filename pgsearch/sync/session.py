@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Final, Self
 
 import psycopg
-from psycopg.sql import SQL
 
 from pgsearch import database, registry
 from pgsearch.database import Connection
@@ -268,11 +267,8 @@ class Session:
     def _is_due(self) -> bool:
         """Return whether anything is due in the queues of the search indexes that are known."""
         tasks = [task for task in self._tasks.values() if not task.pace.pause_s]
-        if not tasks:
-            return False
-        due = SQL(" OR ").join(SQL("({})").format(task.statements.is_due) for task in tasks)
         try:
-            return self._connection.execute(SQL("SELECT {}").format(due)).fetchone() == (True,)
+            return any(task.queue.is_due(self._connection) for task in tasks)
         except _UNDEFINED:
             return True  # the next round finds out what has changed
 
@@ -311,7 +307,8 @@ class Session:
 
     def _begin(self, task: Task) -> bool:
         """Claim what is due and send it on its way; return whether there was anything."""
-        if self._connection.execute(task.statements.is_due).fetchone() != (True,):
+        # Without a listener the end has come when nothing is.
+        if not task.queue.is_due(self._connection, surely=self._listener is None):
             return False
         if task.pace.pause_s:
             return self._wait(task.pace.pause_s)
@@ -383,7 +380,7 @@ class Session:
             done = len(batch.claim.documents)
             rows = len(batch.claim.queue_ids)
             ahead = self._pipeline.written_rows(task)
-            self._tell(task.index, "embed", done, task.waiting(self._connection, rows, ahead))
+            self._tell(task.index, "embed", done, task.queue.count(self._connection, rows, ahead))
 
     def _fill_documents(self, task: Task) -> bool:
         """Write documents of rows that were there before; return whether there was anything."""
