@@ -18,7 +18,7 @@ from pgsearch import database, registry
 from pgsearch.database import Connection
 from pgsearch.declare import Model
 from pgsearch.errors import ModelError, ModelUnavailable
-from pgsearch.lifecycle import Builder, advance, refresh_statistics
+from pgsearch.lifecycle import Builder, Statistics, advance
 from pgsearch.models.protocol import Embedder
 from pgsearch.registry import RegisteredIndex
 from pgsearch.sync import queue
@@ -135,6 +135,7 @@ class Session:
             stop=stop,
         )
         self._builder = Builder(url, on_end=listener.wake if listener else lambda: None)
+        self._statistics = Statistics(url)
         self._throttle = Throttle(options.backfill_rate)
         self._partitions = PartitionWatch()
         self._tasks: dict[int, Task] = {}
@@ -164,10 +165,13 @@ class Session:
         try:
             if kind is None:
                 self._pipeline.stop(self._connection, self._report)
+                if self._listener is None and not self._stop.is_set():
+                    self._statistics.finish()
             self._lost += self._pipeline.abandon()
             if not self._connection.closed:
                 self._give_back()
         finally:
+            self._statistics.close()
             self._builder.close()
             self._pipeline.close()
             self._connection.close()
@@ -303,7 +307,10 @@ class Session:
             log.info("%s: %s", index.name, state)
         self._report.entered += entered
         self._refresh_statistics(index, 0.0)
-        return bool(entered) or again
+        # A drain ends with new ones. While they are noted, what is to be filled looks as if another
+        # worker were at it: it is looked at again.
+        taken = self._listener is None and self._statistics.finish()
+        return bool(entered) or again or taken
 
     def _begin(self, task: Task) -> bool:
         """Claim what is due and send it on its way; return whether there was anything."""
@@ -418,9 +425,10 @@ class Session:
 
     def _refresh_statistics(self, index: RegisteredIndex, every_s: float) -> None:
         now = time.monotonic()
-        if now - self._statistics_at.get(index.id, now - every_s) >= every_s:
+        if now - self._statistics_at.get(index.id, now - every_s) < every_s:
+            return
+        if self._statistics.refresh(self._connection, index):
             self._statistics_at[index.id] = now
-            refresh_statistics(self._connection, index)
 
     def _tell(
         self,
