@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from pgsearch.lifecycle.advance import advance
 from pgsearch.lifecycle.build import Builder
-from pgsearch.lifecycle.statistics import refresh_statistics
+from pgsearch.lifecycle.statistics import Statistics, refresh_statistics
 
-__all__ = ["Builder", "advance", "refresh_statistics"]
+__all__ = ["Builder", "Statistics", "advance", "refresh_statistics"]

@@ -14,7 +14,7 @@ from psycopg.sql import SQL
 from pgsearch import resources
 from pgsearch.database import Connection, transaction
 from pgsearch.lifecycle.build import Builder, compose, is_built
-from pgsearch.lifecycle.statistics import measure_similarity
+from pgsearch.lifecycle.statistics import is_measured
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 
 
@@ -57,8 +57,7 @@ def advance(
             _set_state(connection, embedding, "indexing", "filling")
         elif embedding.state != "indexing":
             continue
-        if is_built(connection, index, embedding):
-            measure_similarity(connection, index, embedding)
+        if is_built(connection, index, embedding) and is_measured(connection, embedding):
             if _set_state(connection, embedding, "ready", "indexing"):
                 entered.append(f"{embedding.name}: ready")
         elif builder.start(index, embedding):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -12,6 +12,8 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgsearch import database, resources
 from pgsearch.database import Connection
+from pgsearch.lifecycle.background import Background
+from pgsearch.lifecycle.statistics import measure_similarity
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ BUILD_MEMORY_LIMIT_KB = 1024 * 1024
 
 
 class Builder:
-    """Builds one index at a time in a thread.
+    """Builds one index at a time in a thread, and measures what search has to know with it.
 
     Args:
         url: The database.
@@ -32,17 +34,12 @@ class Builder:
     """
 
     def __init__(self, url: str, on_end: Callable[[], object] = lambda: None) -> None:
-        self._url = url
-        self._on_end = on_end
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pgsearch-build")
-        self._build: Future[None] | None = None
-        self._connection: Connection | None = None
-        self._is_cancelled = False
+        self._background = Background(lambda: _connected(url), "pgsearch-build", on_end)
 
     @property
     def is_busy(self) -> bool:
         """Whether an index is being built."""
-        return self._build is not None and not self._build.done()
+        return self._background.is_busy
 
     def start(self, index: RegisteredIndex, embedding: RegisteredEmbedding) -> bool:
         """Begin to build the index of an embedding, unless one is being built.
@@ -50,36 +47,25 @@ class Builder:
         Raises:
             psycopg.Error: The last build has failed.
         """
-        if self.is_busy:
-            return False
-        self.check()
-        self._build = self._thread.submit(self._run, index, embedding)
-        self._build.add_done_callback(lambda _: self._on_end())
-        return True
+        return self._background.start(partial(self._build, index=index, embedding=embedding))
 
     def check(self) -> bool:
         """Raise what made the last build fail; return whether one has ended since it was asked."""
-        if self._build is None or not self._build.done():
-            return False
-        build, self._build = self._build, None
-        build.result()
-        return True
+        return self._background.check()
 
     def close(self) -> None:
         """Cancel what is being built; what is left of it is INVALID, and built anew."""
-        self._is_cancelled = True
-        if self.is_busy and self._connection is not None:
-            self._connection.cancel_safe()
-        self._thread.shutdown(wait=True)
+        self._background.close()
 
-    def _run(self, index: RegisteredIndex, embedding: RegisteredEmbedding) -> None:
+    def _build(
+        self, connection: Connection, *, index: RegisteredIndex, embedding: RegisteredEmbedding
+    ) -> None:
         try:
-            with _connected(self._url) as connection:
-                self._connection = connection
-                if not self._is_cancelled:
-                    _build(connection, index, embedding)
+            _build(connection, index, embedding)
+            if is_built(connection, index, embedding):
+                measure_similarity(connection, index, embedding)
         except psycopg.errors.QueryCanceled as error:
-            if not self._is_cancelled:
+            if not self._background.is_cancelled:
                 log.warning(
                     "The build of the HNSW index of %s was cut short: %s. Through a pooler, a "
                     "statement_timeout of its role or database holds for it too: set that to 0, "
@@ -87,15 +73,15 @@ class Builder:
                     embedding.name,
                     error,
                 )
-                raise
-        finally:
-            self._connection = None
+            raise
 
 
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
     """Connect without time limits, unless to a pooler, whose sessions are everybody's."""
     with database.connect(url, row_security=True) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.read_only = False
         if not database.is_pooled(connection):
             connection.execute("SET statement_timeout = 0")
             connection.execute("SET lock_timeout = 0")

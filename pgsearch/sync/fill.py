@@ -15,15 +15,12 @@ from psycopg.sql import SQL, Identifier, Literal
 from pgsearch import resources
 from pgsearch.database import Connection, transaction
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
+from pgsearch.sync.portion import Portion
 from pgsearch.sync.statements import Statements
 
-#: Source rows of the first range, and at most: the application may have to wait for their
-#: documents.
-FIRST_RANGE: Final = 100
+#: Source rows of the first range, and at most.
+FIRST_RANGE: Final = 1
 LONGEST_RANGE: Final = 1000
-
-#: What a range should take; it is halved or doubled accordingly. Seconds.
-_RANGE_S: Final = 0.1
 
 #: How long a range waits for the application's locks before it gives way; milliseconds.
 _LOCK_TIMEOUT_MS: Final = 100
@@ -41,7 +38,7 @@ class DocumentFill:
     def __init__(self, index: RegisteredIndex) -> None:
         self._index = index
         self._statements = Statements(index.definition)
-        self._rows = FIRST_RANGE
+        self._range = Portion(FIRST_RANGE, LONGEST_RANGE)
         self._left: int | None = None
         #: Whether another worker was at it when it was last tried.
         self.is_elsewhere = False
@@ -61,14 +58,10 @@ class DocumentFill:
         try:
             documents = self._fill_range(connection)
         except (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure):
-            self._rows = max(self._rows // 2, 1)
+            self._range.was_refused()
             return 0  # the application is at these rows: the same range again, or less of it
         self.is_elsewhere = documents is None
-        took = time.perf_counter() - started
-        if took > 2 * _RANGE_S:
-            self._rows = max(self._rows // 2, 1)
-        elif took < _RANGE_S / 2:
-            self._rows = min(self._rows * 2, LONGEST_RANGE)
+        self._range.took(time.perf_counter() - started)
         return documents
 
     def _fill_range(self, connection: Connection) -> int | None:
@@ -84,7 +77,7 @@ class DocumentFill:
                 return None
             row = connection.execute(
                 SQL("SELECT last::text, documents FROM {}(%s::jsonb, %s)").format(function),
-                [position[0], self._rows],
+                [position[0], self._range.rows],
             ).fetchone()
             assert row is not None
             if self._left is None:
@@ -115,12 +108,12 @@ def fill_embedding(
         ).fetchone()
         if position is None:
             return None
+        # Chunks too are read in order: before the new column is analysed, the planner expects
+        # nearly nothing to be found, and would read all of them at each step.
+        connection.execute(SQL(resources.sql("sync/in_order.sql")))
         backlog = connection.execute(statements.backlog, {"limit": _BACKLOG}).fetchone()
         if backlog == (_BACKLOG,):
             return None
-        # Before the new column is analysed, the planner expects nearly nothing to be found, and
-        # would read all chunks at each step.
-        connection.execute("SET LOCAL enable_seqscan = off")
         row = connection.execute(
             statements.unfilled(embedding.column, resumed=position[0] is not None),
             {"after": position[0], "rows": KEYS_PER_RANGE},

@@ -108,6 +108,11 @@ class Pipeline:
         """The batch that is to be finished next."""
         return self._batches[0]
 
+    @property
+    def claims(self) -> list[Lost]:
+        """What is on its way. Any thread may ask."""
+        return [(batch.task, batch.claim) for batch in list(self._batches)]
+
     def written_rows(self, task: Task) -> int:
         """Return how many queue rows of a search index are done that are still to be finished."""
         return sum(
@@ -275,7 +280,7 @@ class Pipeline:
             batch.computed.cancel()
         # A write that has begun is brought to its end; those behind it find out.
         self._writer.shutdown(wait=True, cancel_futures=True)
-        lost = [(batch.task, batch.claim) for batch in self._batches]
+        lost = self.claims
         self._batches.clear()
         return lost
 

@@ -11,7 +11,9 @@ hold up the application.
 
 from __future__ import annotations
 
+import random
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -21,6 +23,7 @@ from psycopg import errors
 from psycopg.sql import SQL, Literal
 
 from pgsearch.database import Connection, transaction
+from pgsearch.sync.portion import Portion
 from pgsearch.sync.statements import Statements
 
 #: A key as PostgreSQL writes it, one text per column; see `Statements`.
@@ -40,6 +43,12 @@ _LOCK_TIMEOUT_MS: Final = 100
 
 #: After which time it is tried again; seconds.
 _REWRITE_AGAIN_S: Final = 0.2
+
+#: How often a claim waits for them.
+_REFUSALS: Final = 3
+
+#: How long documents are rewritten for one claim; seconds. The rest is claimed again.
+_REWRITE_S: Final = 2.0
 
 
 class IndexChanged(Exception):
@@ -203,16 +212,36 @@ def _lease(
 
 
 def _rewrite(connection: Connection, statements: Statements, leased: _Leased) -> None:
-    """Write documents that could not be written by a trigger, or give their keys back."""
-    try:
-        with transaction(connection):
-            connection.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(_LOCK_TIMEOUT_MS)))
-            connection.execute(statements.hold_tables)
-            connection.execute(statements.rewrite, key_arrays(leased.rewrite))
-    except (errors.LockNotAvailable, errors.DeadlockDetected):
-        # The application is at these rows.
-        ids = leased.leave(leased.rewrite)
-        release(connection, statements, leased.number, ids, delay_s=_REWRITE_AGAIN_S)
+    """Write documents that could not be written by a trigger, or give their keys back.
+
+    A few at a time, for the application may have to wait for their rows; and not all of very many
+    long ones, for others wait behind them.
+    """
+    left, refused = list(leased.rewrite), list[Key]()
+    # Else those that the application is at might be tried first each time, and no others.
+    random.shuffle(left)
+    portion = Portion(1, len(left))
+    until = time.monotonic() + _REWRITE_S
+    refusals = 0
+    while left and refusals < _REFUSALS and time.monotonic() < until:
+        keys = [left.pop() for _ in range(min(portion.rows, len(left)))]
+        started = time.perf_counter()
+        try:
+            with transaction(connection):
+                connection.execute(
+                    SQL("SET LOCAL lock_timeout = {}").format(Literal(_LOCK_TIMEOUT_MS))
+                )
+                connection.execute(statements.hold_tables)
+                connection.execute(statements.rewrite, key_arrays(keys))
+            portion.took(time.perf_counter() - started)
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
+            # The application is at these rows.
+            refused += keys
+            refusals += 1
+            portion.was_refused()
+    ids = leased.leave([*left, *refused])
+    delay_s = _REWRITE_AGAIN_S if refused else 0.0
+    release(connection, statements, leased.number, ids, delay_s=delay_s)
 
 
 def _read(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from types import TracebackType
 from typing import Final, Self
 
 import psycopg
-from psycopg.sql import SQL
 
 from pgsearch import database, registry
 from pgsearch.database import Connection
 from pgsearch.errors import Error, ModelError
-from pgsearch.lifecycle import Builder, advance, refresh_statistics
+from pgsearch.lifecycle import Builder, Statistics, advance
 from pgsearch.registry import RegisteredIndex
 from pgsearch.sync import queue
 from pgsearch.sync.fill import fill_embedding
@@ -136,9 +134,8 @@ class Session:
             max_attempts=options.max_attempts,
             stop=stop,
         )
-        # What is on its way, in order; those in front may be done.
-        self._claims: deque[Lost] = deque()
         self._builder = Builder(url, on_end=listener.wake if listener else lambda: None)
+        self._statistics = Statistics(url)
         self._throttle = Throttle(options.backfill_rate)
         self._partitions = PartitionWatch()
         self._tasks: dict[int, Task] = {}
@@ -168,10 +165,18 @@ class Session:
         try:
             if kind is None:
                 self._pipeline.stop(self._connection, self._report)
-            self._lost += self._pipeline.abandon()
+                if self._listener is None and not self._stop.is_set():
+                    self._statistics.finish()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._lost += self._pipeline.abandon()
+        try:
             if not self._connection.closed:
                 self._give_back()
         finally:
+            self._statistics.close()
             self._builder.close()
             self._pipeline.close()
             self._connection.close()
@@ -183,7 +188,7 @@ class Session:
 
     def claims(self) -> list[Lost]:
         """Return what is leased, for another thread to give back before the process ends."""
-        return list(self._claims)
+        return self._pipeline.claims
 
     def check_indexes(self) -> None:
         """Note what keeps search indexes from being worked on; raise it if that is all of them."""
@@ -301,11 +306,8 @@ class Session:
     def _is_due(self) -> bool:
         """Return whether anything is due in the queues of the search indexes that are known."""
         tasks = [task for task in self._tasks.values() if not self._pause_s(task)]
-        if not tasks:
-            return False
-        due = SQL(" OR ").join(SQL("({})").format(task.statements.is_due) for task in tasks)
         try:
-            return self._connection.execute(SQL("SELECT {}").format(due)).fetchone() == (True,)
+            return any(task.queue.is_due(self._connection) for task in tasks)
         except _UNDEFINED:
             return True  # the next round finds out what has changed
 
@@ -342,11 +344,15 @@ class Session:
             log.info("%s: %s", index.name, state)
         self._report.entered += entered
         self._refresh_statistics(index, 0.0)
-        return bool(entered) or again
+        # A drain ends with new ones. While they are noted, what is to be filled looks as if another
+        # worker were at it: it is looked at again.
+        taken = self._listener is None and self._statistics.finish()
+        return bool(entered) or again or taken
 
     def _begin(self, task: Task) -> bool:
         """Claim what is due and send it on its way; return whether there was anything."""
-        if self._connection.execute(task.statements.is_due).fetchone() != (True,):
+        # Without a listener the end has come when nothing is.
+        if not task.queue.is_due(self._connection, surely=self._listener is None):
             return False
         if self._pause_s(task) or not self._load(task):
             pause_s = self._pause_s(task)
@@ -374,9 +380,6 @@ class Session:
         self._throttle.spend(claim.backfilled)
         if claim.is_suspect:
             self.finish()
-        while len(self._claims) > len(self._pipeline):
-            self._claims.popleft()
-        self._claims.append((task, claim))
         self._pipeline.start(self._connection, task, claim)
         while len(self._pipeline) > (0 if claim.is_suspect else _ON_THEIR_WAY):
             self._finish_oldest()
@@ -432,7 +435,7 @@ class Session:
             done = len(batch.claim.documents) + batch.claim.parked - failed
             rows = len(batch.claim.queue_ids)
             ahead = self._pipeline.written_rows(task)
-            waiting = task.waiting(self._connection, rows, ahead)
+            waiting = task.queue.count(self._connection, rows, ahead)
             self._tell(task.index, "embed", done, waiting, failed=failed)
 
     def _fill_documents(self, task: Task) -> bool:
@@ -471,9 +474,10 @@ class Session:
 
     def _refresh_statistics(self, index: RegisteredIndex, every_s: float) -> None:
         now = time.monotonic()
-        if now - self._statistics_at.get(index.id, now - every_s) >= every_s:
+        if now - self._statistics_at.get(index.id, now - every_s) < every_s:
+            return
+        if self._statistics.refresh(self._connection, index):
             self._statistics_at[index.id] = now
-            refresh_statistics(self._connection, index)
 
     def _tell(
         self,

@@ -152,12 +152,18 @@ class Statements:
 
     @cached_property
     def is_due(self) -> Composed:
-        """Ask whether a queue row can be claimed: → boolean."""
+        """Ask whether a queue row can be claimed: `fresh`, `backfilled`, numbers to begin from.
+
+        → for fresh changes and for backfills, whether one can, and the first that is not parked
+        """
         return self._compose("is_due")
 
     @cached_property
     def waiting(self) -> Composed:
-        """Count queue rows that are neither parked nor put off: → count."""
+        """Count queue rows that are neither parked nor put off, up to `limit`: → count or estimate.
+
+        They are counted from the numbers `fresh` and `backfilled` on.
+        """
         return self._compose("waiting")
 
     @cached_property

@@ -19,6 +19,7 @@ from pgsearch.sync.adopt import Adoption
 from pgsearch.sync.embed import LoadedEmbedding, check_dimensions, cut
 from pgsearch.sync.fill import DocumentFill
 from pgsearch.sync.statements import Statements, is_hashable
+from pgsearch.sync.waiting import QueueWatch
 
 #: What the models should take for one batch; seconds. Longer batches hold up fresh changes,
 #: shorter ones are of no use to a model that sorts texts by length.
@@ -27,9 +28,6 @@ _BATCH_S: Final = 2.0
 #: Queue rows of the first batch, and at least.
 _FIRST_BATCH: Final = 64
 _SHORTEST_BATCH: Final = 16
-
-#: Seconds between two counts of what waits: a count reads the whole queue.
-_COUNT_EVERY_S: Final = 2.0
 
 
 class Pace:
@@ -78,11 +76,11 @@ class Task:
     embeddings: tuple[LoadedEmbedding, ...]
     pace: Pace
     fill: DocumentFill = field(init=False)
-    _waiting: int = 0
-    _counted_at: float | None = None
+    queue: QueueWatch = field(init=False)
 
     def __post_init__(self) -> None:
         self.fill = DocumentFill(self.index)
+        self.queue = QueueWatch(self.statements)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -102,22 +100,6 @@ class Task:
         """Load the models that are not loaded yet."""
         for embedding in self.embeddings:
             embedding.embedder  # noqa: B018  a cached property
-
-    def waiting(self, connection: Connection, done: int, ahead: int = 0) -> int:
-        """Return about how many queue rows wait, after some were done.
-
-        Args:
-            connection: A connection that is in no transaction.
-            done: How many were done since the last time.
-            ahead: How many more are done, which are told the next time.
-        """
-        now = time.monotonic()
-        self._waiting = max(0, self._waiting - done)
-        if self._counted_at is None or now - self._counted_at > _COUNT_EVERY_S:
-            row = connection.execute(self.statements.waiting).fetchone()
-            assert row is not None
-            self._waiting, self._counted_at = row[0] + ahead, now
-        return self._waiting
 
 
 def open_task(

@@ -287,7 +287,8 @@ def test_nothing_is_left_in_the_sessions(stories: Stories, monkeypatch: pytest.M
     monkeypatch.setattr("pgsearch.lifecycle.build._connected", _refused)
     with pytest.raises(RuntimeError, match="no build"):
         Worker(stories.url).drain()
-    assert seen == [[(0,), (0,)]] * 2  # that for reading, and that for writing
+    # That for reading, that for writing, and that for statistics.
+    assert seen == [[(0,), (0,)]] * 3
 
 
 def _refused(url: str) -> object:
