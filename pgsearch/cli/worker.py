@@ -41,6 +41,8 @@ def command(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     # It would tell of every request to an endpoint.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # It would tell of a lost connection before the worker does.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     worker = Worker(
         console.use_database(url),
         indexes=indexes,

@@ -236,7 +236,7 @@ class Writers:
 
 def test_what_is_being_written_is_never_taken_for_damage(whole: Stories) -> None:
     worker = whole.worker()
-    working = threading.Thread(target=worker.run, kwargs={"poll_s": 0.01})
+    working = threading.Thread(target=worker.run, kwargs={"poll_s": 0.3})
     found: list[dict[str, int]] = []
     waiting = 0
     with Writers(whole.url) as writers:
