@@ -235,8 +235,13 @@ class Writers:
 
 
 def test_what_is_being_written_is_never_taken_for_damage(whole: Stories) -> None:
-    worker = whole.worker()
-    working = threading.Thread(target=worker.run, kwargs={"poll_s": 0.3})
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.1):  # or nothing would ever wait
+            whole.worker().drain()
+
+    working = threading.Thread(target=work)
     found: list[dict[str, int]] = []
     waiting = 0
     with Writers(whole.url) as writers:
@@ -246,7 +251,7 @@ def test_what_is_being_written_is_never_taken_for_damage(whole: Stories) -> None
             report = reconcile(whole.url, batch=16, vectors="all")
             found.append(counts(report))
             waiting += only(report).waiting
-    worker.stop()
+    stop.set()
     working.join()
     assert writers.errors == []
     assert found == [{}] * len(found)
