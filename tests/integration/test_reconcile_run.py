@@ -257,6 +257,7 @@ def test_what_is_being_written_is_never_taken_for_damage(whole: Stories) -> None
     assert found == [{}] * len(found)
     # There was enough to be deceived by.
     assert (len(found) > 5, writers.writes > 100, waiting > 0) == (True, True, True)
+    time.sleep(0.3)  # what was passed over is put off
     whole.drain()
     assert mended(whole) == {}
 
