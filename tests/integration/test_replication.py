@@ -135,6 +135,11 @@ def pair(logical_server: str) -> Iterator[Pair]:
             subscriber.execute("ALTER SUBSCRIPTION follow DISABLE")
             subscriber.execute("ALTER SUBSCRIPTION follow SET (slot_name = NONE)")
             subscriber.execute("DROP SUBSCRIPTION follow")
+            # The session that has sent from it ends a moment after its subscription.
+            publisher.execute(
+                "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots"
+                " WHERE slot_name = 'follow' AND active_pid IS NOT NULL"
+            )
             publisher.execute("SELECT pg_drop_replication_slot('follow')")
 
 

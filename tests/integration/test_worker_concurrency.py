@@ -433,7 +433,7 @@ def test_a_connection_that_was_ended_while_idle_is_replaced(
         )
         (second,) = stories.insert(TWO)
         eventually(lambda: stories.chunks(second) == [TWO])
-    assert ended == 1
+    assert ended >= 1  # that for statistics may be among them
     assert "Interrupted" not in caplog.text
 
 
