@@ -47,7 +47,8 @@ _POLL_S: Final = 0.002
 #: After which time a row is given up; seconds.
 _PATIENCE_S: Final = 60.0
 
-_FIND: Final = "SELECT id FROM article_search(%s, k => 1, vector => %s, mode => 'vector')"
+#: Among ten, for passages of a collection may be each other's nearest neighbours but for a word.
+_FIND: Final = "SELECT id FROM article_search(%s, k => 10, vector => %s, mode => 'vector')"
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ class _Client:
         self._last += 1
         self._connection.execute("INSERT INTO article VALUES (%s, %s)", [self._last, body])
         committed = time.perf_counter()
-        while self._connection.execute(_FIND, [body, vector]).fetchone() != (self._last,):
+        while (self._last,) not in self._connection.execute(_FIND, [body, vector]).fetchall():
             if time.perf_counter() - committed > _PATIENCE_S:
                 raise Error(f"Row {self._last} is not found within {_PATIENCE_S:.0f} s.")
             time.sleep(_POLL_S)
