@@ -8,7 +8,6 @@ text alone, while nothing else runs, is `model_p95_ms`: the row cannot be found 
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,10 +47,8 @@ _POLL_S: Final = 0.002
 #: After which time a row is given up; seconds.
 _PATIENCE_S: Final = 60.0
 
-_FIND: Final = "SELECT id FROM article_search(%s, k => 1, vector => %s, mode => 'vector')"
-
-#: What a query takes for its syntax: a minus or quotation marks in a text would be conditions.
-_SIGNS: Final = re.compile(r"\W+")
+#: Not asked with the text, where a minus or quotation marks would be conditions.
+_FIND: Final = "SELECT id FROM article_search('text', k => 1, vector => %s, mode => 'vector')"
 
 
 @dataclass(frozen=True)
@@ -196,8 +193,7 @@ class _Client:
         self._last += 1
         self._connection.execute("INSERT INTO article VALUES (%s, %s)", [self._last, body])
         committed = time.perf_counter()
-        query = _SIGNS.sub(" ", body)
-        while self._connection.execute(_FIND, [query, vector]).fetchone() != (self._last,):
+        while self._connection.execute(_FIND, [vector]).fetchone() != (self._last,):
             if time.perf_counter() - committed > _PATIENCE_S:
                 raise Error(f"Row {self._last} is not found within {_PATIENCE_S:.0f} s.")
             time.sleep(_POLL_S)
