@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from pgsearch import resources
 from pgsearch.alembic.catalogue import runner
 from pgsearch.alembic.mend import mends
-from pgsearch.alembic.render import code
+from pgsearch.alembic.render import code, register
 from pgsearch.database import sqlalchemy_url
 from pgsearch.drift import Mend, inspect
 from pgsearch.errors import DeclarationError, NotInstalled, ObjectMissing
@@ -198,6 +198,7 @@ def every_operation(url: str) -> list[MigrateOperation]:
 
 
 def test_nobody_wants_the_damage_back(ready: str) -> None:
+    register()  # as autogenerate does
     upgrade = UpgradeOps(every_operation(ready))
     assert render_python_code(upgrade).count("op.") == 8
     downgrade = upgrade.reverse()
