@@ -54,9 +54,6 @@ _READ_AGAIN_S: Final = 0.25
 #: Seconds between two looks at the statistics while there is other work.
 _STATISTICS_S: Final = 5.0
 
-#: Batches that are on their way while the next one is claimed: one written, one at the models.
-_ON_THEIR_WAY: Final = 2
-
 #: Seconds to wait where only time helps: a throttle, or the build of an index.
 _WAIT_S: Final = 0.05
 
@@ -381,7 +378,7 @@ class Session:
         if claim.is_suspect:
             self.finish()
         self._pipeline.start(self._connection, task, claim)
-        while len(self._pipeline) > (0 if claim.is_suspect else _ON_THEIR_WAY):
+        while len(self._pipeline) > (0 if claim.is_suspect else task.pace.ahead):
             self._finish_oldest()
         return True
 

@@ -30,6 +30,11 @@ _FIRST_BATCH: Final = 64
 _SHORTEST_BATCH: Final = 16
 
 
+#: Batches that models take longer for are not claimed before they are due; seconds. A fresh change
+#: would wait for one more, and there is time enough to claim one while models compute another.
+_QUICK_S: Final = 0.25
+
+
 class Pace:
     """How fast a search index is worked on, whatever else changes about it.
 
@@ -40,6 +45,7 @@ class Pace:
     def __init__(self, longest_batch: int) -> None:
         self._longest_batch = longest_batch
         self._paused_until = 0.0
+        self._is_quick = False
         #: Queue rows of the next batch.
         self.rows = min(_FIRST_BATCH, longest_batch)
 
@@ -52,8 +58,17 @@ class Pace:
         """Claim nothing for some seconds."""
         self._paused_until = time.monotonic() + seconds
 
+    @property
+    def ahead(self) -> int:
+        """Batches that may be on their way while the next one is claimed.
+
+        One is at the models. Where they are quick another one is being written meanwhile.
+        """
+        return 2 if self._is_quick else 1
+
     def took(self, seconds: float, rows: int) -> None:
         """Note what a batch took, for the next one to be as long as it should be."""
+        self._is_quick = seconds < _QUICK_S
         if rows < self.rows and seconds < _BATCH_S:
             return  # there was no more
         wanted = self.rows * min(max(_BATCH_S / max(seconds, 1e-6), 0.5), 2.0)

@@ -49,18 +49,25 @@ def fill_later(stories: Stories, rows: int) -> None:
     stories.execute("ALTER TABLE story ENABLE TRIGGER USER")
 
 
-def test_fresh_changes_come_before_a_backfill(stories: Stories) -> None:
+@pytest.mark.parametrize(("model_s", "batches"), [(0.3, 2), (0.0, 3)])
+def test_fresh_changes_come_before_a_backfill(
+    stories: Stories, model_s: float, batches: int
+) -> None:
+    """But for the batch that the model is at, and those that were claimed already."""
     fill_later(stories, 200)
     embedder = Watching()
 
     def change(texts: Sequence[str]) -> None:
-        if len(embedder.asked) == len(texts):
+        if ONE not in embedder.asked:
+            time.sleep(model_s)
+        if len(embedder.asked) == 5 * len(texts):
             stories.insert(ONE)
 
     embedder.during = change
     stories.drain(embedder, batch_rows=10)
-    # After the batch that the model was at, and the one that was claimed already.
-    assert 10 <= embedder.asked.index(ONE) <= 30
+    # It is the fifth batch that the model is at.
+    assert 50 <= embedder.asked.index(ONE) <= 40 + 10 * batches
+    assert stories.value("SELECT count(*) FROM story_search_chunk") == 201
     assert (stories.waiting(), stories.differences()) == (0, [])
 
 
