@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgsearch import database, resources
 from pgsearch.database import Connection
+from pgsearch.errors import DatabaseError
 from pgsearch.lifecycle.background import Background
 from pgsearch.lifecycle.statistics import measure_similarity
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
@@ -35,6 +36,12 @@ class Builder:
 
     def __init__(self, url: str, on_end: Callable[[], object] = lambda: None) -> None:
         self._background = Background(lambda: _connected(url), "pgsearch-build", on_end)
+        self._refused: dict[int, DatabaseError] = {}
+
+    @property
+    def problems(self) -> list[DatabaseError]:
+        """What this role may not build, which is left to others."""
+        return list(self._refused.values())
 
     @property
     def is_busy(self) -> bool:
@@ -44,9 +51,14 @@ class Builder:
     def start(self, index: RegisteredIndex, embedding: RegisteredEmbedding) -> bool:
         """Begin to build the index of an embedding, unless one is being built.
 
+        Returns:
+            Whether it was begun; an index that this role may not build is not.
+
         Raises:
             psycopg.Error: The last build has failed.
         """
+        if embedding.id in self._refused:
+            return False
         return self._background.start(partial(self._build, index=index, embedding=embedding))
 
     def check(self) -> bool:
@@ -64,6 +76,14 @@ class Builder:
             _build(connection, index, embedding)
             if is_built(connection, index, embedding):
                 measure_similarity(connection, index, embedding)
+        except psycopg.errors.InsufficientPrivilege as error:
+            problem = DatabaseError(
+                f"The HNSW index of {embedding.name} of {index.name} could not be built: {error}",
+                hint="Let a worker run as the owner of the table or as a member of it, now or "
+                "later: `pgsearch sync` as that role builds the index and goes on with it.",
+            )
+            log.warning("%s", problem)
+            self._refused[embedding.id] = problem
         except psycopg.errors.QueryCanceled as error:
             if not self._background.is_cancelled:
                 log.warning(

@@ -167,8 +167,9 @@ class EmbedderContract:
                     f"{_name(embed)} gives {text[:30]!r} another vector the second time (cosine "
                     f"{_cosine(a, b):.4f}): switch dropout and sampling off, as model.eval() does.",
                 )
+        name = type(embedder).__name__
         try:
-            verify(embedder, fingerprint(embedder), model_name=type(embedder).__name__)
+            verify(embedder, fingerprint(embedder, model_name=name), model_name=name)
         except ModelMismatch as error:
             raise AssertionError(f"A worker would refuse it: {error}") from error
 

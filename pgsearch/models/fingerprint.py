@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from pgsearch.errors import ModelMismatch
+from pgsearch.errors import Error, ModelMismatch, ModelUnavailable
 from pgsearch.models.protocol import Embedder
 
 #: The texts asked for. To change one is to make every registered fingerprint useless.
@@ -26,9 +26,25 @@ PROBES: Final = (
 MIN_COSINE: Final = 0.995
 
 
-def fingerprint(embedder: Embedder) -> list[list[float]]:
-    """Return the document vectors of the probes: one list of `dimensions` values each."""
-    return [vector.to_list() for vector in embedder.embed_documents(PROBES)]
+def fingerprint(embedder: Embedder, *, model_name: str) -> list[list[float]]:
+    """Return the document vectors of the probes: one list of `dimensions` values each.
+
+    Args:
+        embedder: The model as loaded here.
+        model_name: Its name, for the message.
+
+    Raises:
+        ModelUnavailable: It failed on them in a way of its own.
+    """
+    try:
+        return [vector.to_list() for vector in embedder.embed_documents(PROBES)]
+    except Error:
+        raise
+    except Exception as error:
+        raise ModelUnavailable(
+            f"Model {model_name!r} failed on the probe texts: {type(error).__name__}: {error}",
+            hint="They are three short texts in English, which every text model can take.",
+        ) from error
 
 
 def verify(embedder: Embedder, expected: Sequence[Sequence[float]], *, model_name: str) -> None:
@@ -41,8 +57,9 @@ def verify(embedder: Embedder, expected: Sequence[Sequence[float]], *, model_nam
 
     Raises:
         ModelMismatch: It does not; nothing may be written with it.
+        ModelUnavailable: It failed on the probe texts.
     """
-    found = fingerprint(embedder)
+    found = fingerprint(embedder, model_name=model_name)
     if [len(vector) for vector in found] != [len(vector) for vector in expected]:
         raise ModelMismatch(
             f"Model {model_name!r} as loaded here is not the one registered under that name: "

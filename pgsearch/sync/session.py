@@ -201,8 +201,9 @@ class Session:
         self._report.left = read_left(self._connection, indexes)
 
     def check_models(self) -> None:
-        """Note which models could not be used; raise what it was if nothing could be worked on."""
+        """Note what could not be used or built; raise it if nothing could be worked on."""
         problems = self._report.problems
+        problems += self._builder.problems
         errors = self._troubles.errors(self._known)
         if errors and len(errors) == len(self._known):
             raise (problems or errors)[0]

@@ -164,7 +164,7 @@ def _register(
     connection: Connection, embedding: RegisteredEmbedding, embedder: Embedder
 ) -> list[list[float]]:
     """Keep a model's fingerprint, or another worker's that was faster; return what is kept."""
-    vectors = fingerprint.fingerprint(embedder)
+    vectors = fingerprint.fingerprint(embedder, model_name=embedding.model.name)
     check_dimensions(embedding, map(len, vectors))
     with transaction(connection):
         row = connection.execute(

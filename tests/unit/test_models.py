@@ -190,7 +190,7 @@ class TestMiniLM:
     ) -> None:
         from sentence_transformers import SentenceTransformer
 
-        expected = fingerprint(minilm)
+        expected = fingerprint(minilm, model_name="minilm")
         verify(minilm, expected, model_name=MINILM.name)
         half = SentenceTransformer(str(weights), local_files_only=True).bfloat16()
         verify(
