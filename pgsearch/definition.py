@@ -23,6 +23,9 @@ STALE = ("serve", "hide")
 
 MAX_CHUNK_TOKENS = 8192
 
+#: Each filter brings four parameters of the search function, of which there can be a hundred.
+MAX_FILTERS = 23
+
 
 class TypedColumn(NamedTuple):
     """A column of the source table and its SQL type."""
@@ -238,6 +241,12 @@ class IndexDefinition:
                     hint="Name it once.",
                 )
             seen.add(column.name)
+        if len(self.filters) > MAX_FILTERS:
+            raise DeclarationError(
+                f"Search index {self.name!r} has {len(self.filters)} filters; a function of "
+                f"PostgreSQL has parameters for {MAX_FILTERS}.",
+                hint="Filter by the others with `where` in the ORM call.",
+            )
 
     @property
     def names(self) -> names.IndexNames:

@@ -22,5 +22,5 @@ def migrations() -> Path:
 
 @cache
 def sql(name: str) -> str:
-    """Return the text of a SQL file, as in `sql("index/search.sql")`."""
+    """Return the text of a SQL file, as in `sql("search/hybrid.sql")`."""
     return (_folder("sql") / name).read_text(encoding="utf-8")

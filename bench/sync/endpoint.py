@@ -23,7 +23,7 @@ from zlib import crc32
 
 import click
 
-from bench.sync.processes import Process
+from bench.processes import Process
 
 #: How many vectors there are. More texts than that share them.
 _VECTORS: Final = 1000

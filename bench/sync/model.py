@@ -21,10 +21,10 @@ from typing import Any, Final
 
 from psycopg.sql import SQL, Identifier
 
+from bench.processes import Process
 from bench.quality import fresh_database
 from bench.report import report
 from bench.sync import encoder, our_worker, table
-from bench.sync.processes import Process
 from bench.sync.texts import made_words, texts
 from pgsearch import database
 from pgsearch.canonical import MINILM

@@ -22,10 +22,11 @@ from typing import Any, Final, NamedTuple
 
 from psycopg.sql import SQL, Composable, Identifier
 
+from bench.processes import Process
 from bench.quality import fresh_database
 from bench.report import report
-from bench.sync import endpoint, our_worker, pgai_environment, pgai_worker, table
-from bench.sync.processes import Process
+from bench.sync import endpoint, our_worker, pgai_worker, table
+from bench.sync.pgai_environment import ENVIRONMENT
 from bench.sync.texts import texts
 from pgsearch import database
 from pgsearch.declare import Embedding, Model
@@ -165,7 +166,7 @@ class Race:
         """Return the times of all runs."""
         return {
             "rows": self.settings.rows,
-            "pgai_version": pgai_environment.VERSION,
+            "pgai_version": ENVIRONMENT.version,
             "pgai_tried": [
                 setting._asdict() | {"rows_per_s": round(rate)}
                 for setting, rate in self.tried.items()
@@ -229,7 +230,7 @@ class _Bench:
             "the worker of pgsearch", [sys.executable, "-m", our_worker.__name__]
         )
         if settings.with_pgai:
-            python = pgai_environment.python(say)
+            python = ENVIRONMENT.python(say)
             # A file called .env is read by pgai, wherever it runs.
             folder = Path(stack.enter_context(TemporaryDirectory()))
             command = [str(python), "-P", str(Path(pgai_worker.__file__).resolve())]

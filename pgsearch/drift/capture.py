@@ -12,6 +12,11 @@ from pgsearch.drift import expected
 from pgsearch.drift.finding import Finding, Mend
 from pgsearch.drift.relations import Relations
 from pgsearch.drift.subject import Run, Subject, ask, literals
+from pgsearch.schema.filters import filter_parameters
+from pgsearch.schema.search import PARAMETERS
+
+#: Names of types in the catalogue, where SQL has others.
+_TYPE_NAMES = {"integer": "int4", "double precision": "float8"}
 
 #: Triggers by event: tgtype of a row trigger AFTER it, and of a statement trigger BEFORE it.
 _TRIGGERS = {"insert": 5, "update": 17, "delete": 9, "truncate": 34}
@@ -205,18 +210,20 @@ class Capture:
 
     def _is_search(self, found: Mapping[str, Any]) -> bool:
         definition = self._subject.definition
-        names = ["query", "k", "vector", "mode", "embedding"]
-        types = ["text", "int4", "vector", "text", "text"]
+        names = list(PARAMETERS)
+        types = [_TYPE_NAMES.get(type_, type_) for type_ in PARAMETERS.values()]
         if definition.language_column is not None:
             names.append("query_language")
             types.append("text")
-        filters = [self._relations.types[column.type] for column in definition.filters]
+        filters = filter_parameters(definition)
+        wanted = [self._relations.types[filter_.type] for filter_ in filters]
         given = found["argument_types"][len(types) :]
         return (
             found["result"] == self._names.hit
-            and found["argument_names"] == [*names, *(c.name for c in definition.filters)]
+            and found["argument_names"] == [*names, *(filter_.name for filter_ in filters)]
             and found["arguments"][: len(types)] == types
-            and all(a in (b, None) for a, b in zip(filters, given, strict=True))
+            and len(wanted) == len(given)
+            and all(a in (b, None) for a, b in zip(wanted, given, strict=True))
         )
 
     def _routine_problem(self, routine: expected.Routine, found: Mapping[str, Any]) -> str | None:

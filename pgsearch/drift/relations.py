@@ -12,6 +12,7 @@ from pgsearch.drift import expected
 from pgsearch.drift.finding import Finding, Mend
 from pgsearch.drift.subject import Run, Subject, ask, literals
 from pgsearch.schema.companions import CompanionIndex, companion_indexes
+from pgsearch.schema.filters import filter_parameters
 
 _STORAGES = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
 
@@ -29,7 +30,7 @@ class Relations:
         self._types = expected.composite_types(definition)
         wanted = [c for table in self._tables for c in table.columns]
         wanted += [c for attributes in self._types.values() for c in attributes]
-        types = {c.type for c in wanted} | {column.type for column in definition.filters}
+        types = {c.type for c in wanted} | {f.type for f in filter_parameters(definition)}
         names = definition.names
         relations = [*names.tables, names.generation, names.source, names.filter, *self._types]
         found = ask(

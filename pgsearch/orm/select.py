@@ -12,7 +12,8 @@ from sqlalchemy.orm import Bundle, Mapper
 from pgsearch import models
 from pgsearch.declare import Embedding, SearchIndex, declared_on
 from pgsearch.errors import DeclarationError, QueryError
-from pgsearch.orm.statement import HIT_COLUMNS, SearchStatement
+from pgsearch.orm.statement import HIT_COLUMNS, Request, SearchStatement
+from pgsearch.schema.search import FUSIONS, MODES
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Row
@@ -23,8 +24,8 @@ Entity = TypeVar("Entity")
 #: Whatever `Select.where` takes.
 Condition: TypeAlias = ColumnExpressionArgument[bool]
 
-MODES = ("hybrid", "keyword", "vector")
 MAX_K = 1000
+MAX_EF_SEARCH = 1000
 MAX_QUERY_LENGTH = 8192
 
 
@@ -75,12 +76,16 @@ def search(
     query: str,
     *,
     limit: int = ...,
+    offset: int = ...,
     where: Condition | list[Condition] | tuple[Condition, ...] = ...,
     mode: str = ...,
     index: SearchIndex | str | None = ...,
     embedding: str | None = ...,
     vector: Sequence[float] | None = ...,
     language: str | None = ...,
+    ef_search: int | None = ...,
+    fusion: str = ...,
+    keyword_weight: float | None = ...,
 ) -> Select[Entity, Hit]: ...
 
 
@@ -90,12 +95,16 @@ def search(
     query: str,
     *,
     limit: int = ...,
+    offset: int = ...,
     where: Condition | list[Condition] | tuple[Condition, ...] = ...,
     mode: str = ...,
     index: SearchIndex | str | None = ...,
     embedding: str | None = ...,
     vector: Sequence[float] | None = ...,
     language: str | None = ...,
+    ef_search: int | None = ...,
+    fusion: str = ...,
+    keyword_weight: float | None = ...,
 ) -> Select[Any]: ...
 
 
@@ -104,12 +113,16 @@ def search(
     query: str,
     *,
     limit: int = 10,
+    offset: int = 0,
     where: Condition | list[Condition] | tuple[Condition, ...] = (),
     mode: str = "hybrid",
     index: SearchIndex | str | None = None,
     embedding: str | None = None,
     vector: Sequence[float] | None = None,
     language: str | None = None,
+    ef_search: int | None = None,
+    fusion: str = "exact",
+    keyword_weight: float | None = None,
 ) -> Select[Any]:
     """Search a table; execute the result in any session, sync or async, with any driver.
 
@@ -123,6 +136,7 @@ def search(
         query: What is asked, 1 to 8192 characters. Quoted phrases and words with a minus sign
             are conditions, as in PostgreSQL's websearch_to_tsquery.
         limit: How many results, 1 to 1000, best first.
+        offset: How many results to leave out before them, for pages; the first 1000 are to be had.
         where: Conditions on the source table. They narrow both legs, so that `limit` results
             come back if there are as many; a `.where` on the Select only thins them out.
         mode: "hybrid", "keyword" or "vector".
@@ -131,6 +145,11 @@ def search(
         vector: The query's vector; if None, the embedding's model makes it in this process.
         language: The language of the query where rows have their own, as in "german" or "de";
             if None, the search index's.
+        ef_search: Candidates that the scan of the HNSW index keeps, 1 to 1000: more find more of
+            the nearest and take longer. If None, 100, or more where `limit` needs it.
+        fusion: How the legs' scores become one: "exact" by their values, "rrf" by reciprocal ranks.
+        keyword_weight: What the keyword leg counts beside the other; if None, 4 of its share of
+            the best possible score, or as much as the other by ranks.
 
     Returns:
         A Select of (entity, Hit), or of the table's columns followed by Hit's fields.
@@ -140,7 +159,8 @@ def search(
         DeclarationError: There is no search index on the table, or several.
         ModelUnavailable: The model cannot be loaded; pass `vector`, or mode "keyword".
     """
-    _check_request(query, limit, mode)
+    _check_request(query, limit, offset, mode, is_vector_given=vector is not None)
+    _check_options(ef_search, fusion, keyword_weight)
     chosen = _index(source, index)
     asked = _embedding(chosen, embedding)
     if mode == "vector" and asked is None:
@@ -151,27 +171,35 @@ def search(
     table = chosen.source_table
     conditions = list(where) if isinstance(where, (list, tuple)) else [where]
     keys = select(*table.primary_key.columns).where(*conditions) if conditions else None
-    statement = SearchStatement(
-        chosen.definition(),
-        asked,
+    made = _vector(asked, query, vector) if mode != "keyword" and asked else None
+    request = Request(
         query=query,
         k=limit,
-        mode=mode,
-        vector=_vector(asked, query, vector) if mode != "keyword" and asked else None,
+        skip=offset,
+        # Without an embedding to ask, or its vector, keywords answer.
+        mode=mode if made is not None else "keyword",
+        vector=made,
         language=language,
-        keys=keys,
+        ef_search=ef_search,
+        fusion=fusion,
+        keyword_weight=keyword_weight,
     )
+    statement = SearchStatement(chosen.definition(), asked, request, keys)
     hits = statement.hits([column(c.name, c.type) for c in table.primary_key.columns])
     return _select(source, table, hits)
 
 
-def _check_request(query: str, limit: int, mode: str) -> None:
+def _check_request(
+    query: str, limit: int, offset: int, mode: str, *, is_vector_given: bool
+) -> None:
     if not isinstance(query, str):
         raise QueryError(
             f"The query is not a text but {query!r}.", hint="Pass what was asked, as a str."
         )
-    if not query.strip():
-        raise QueryError("The query is empty.", hint="Pass at least one word.")
+    if not query.strip() and not (mode == "vector" and is_vector_given):
+        raise QueryError(
+            "The query is empty.", hint="Pass at least one word, or a vector and mode 'vector'."
+        )
     if len(query) > MAX_QUERY_LENGTH:
         raise QueryError(
             f"The query is {len(query)} characters long, at most {MAX_QUERY_LENGTH} are answered.",
@@ -186,9 +214,30 @@ def _check_request(query: str, limit: int, mode: str) -> None:
         raise QueryError(
             f"limit={limit} is outside 1 to {MAX_K}.", hint="Ask for the best few, as in limit=10."
         )
+    if not 0 <= offset <= MAX_K - limit:
+        raise QueryError(
+            f"offset={offset} with limit={limit} is outside 0 to {MAX_K - limit}.",
+            hint=f"The first {MAX_K} results are to be had; ask another question, or with where=….",
+        )
     if mode not in MODES:
         raise QueryError(
             f"There is no mode {mode!r}.", hint=f"There are {', '.join(map(repr, MODES))}."
+        )
+
+
+def _check_options(ef_search: int | None, fusion: str, keyword_weight: float | None) -> None:
+    if ef_search is not None and not 1 <= ef_search <= MAX_EF_SEARCH:
+        raise QueryError(
+            f"ef_search={ef_search} is outside 1 to {MAX_EF_SEARCH}.",
+            hint="Leave it out to have it chosen by the limit.",
+        )
+    if fusion not in FUSIONS:
+        raise QueryError(
+            f"There is no fusion {fusion!r}.", hint=f"There are {', '.join(map(repr, FUSIONS))}."
+        )
+    if keyword_weight is not None and not 0 <= keyword_weight < math.inf:
+        raise QueryError(
+            f"keyword_weight={keyword_weight} is no weight.", hint="Pass 0 or more, as in 4.0."
         )
 
 

@@ -7,7 +7,9 @@ SQLAlchemy expression as the filter inside both legs.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
 from sqlalchemy import (
@@ -28,8 +30,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 
 from pgsearch.declare import Embedding
 from pgsearch.definition import IndexDefinition
-from pgsearch.schema.index import search_statement
-from pgsearch.schema.templates import columns, key_names
+from pgsearch.schema.search import HYBRID_DEPTH, LEAST_EF_SEARCH, search_statement
 
 #: Columns of a hit behind the source key, as in the composite type of the SQL function.
 HIT_COLUMNS: tuple[ColumnElement[Any], ...] = (
@@ -43,12 +44,97 @@ HIT_COLUMNS: tuple[ColumnElement[Any], ...] = (
 )
 
 
+#: Single legs bring as many documents as are wanted, in these steps, so that requests of many
+#: sizes make few statements.
+_STEPS: Final = (10, 20, 50, 100, 200, 500, 1000)
+
+#: A vector, once settings are made for the scan that it is for.
+_WITH_SETTINGS: Final = SQL(
+    "(SELECT CASE WHEN set_config('hnsw.iterative_scan', 'relaxed_order', true) IS NOT NULL"
+    " AND set_config('hnsw.ef_search', {}, true) IS NOT NULL"
+    " AND set_config('hnsw.max_scan_tuples', '100000', true) IS NOT NULL"
+    " AND set_config('hnsw.scan_mem_multiplier', '8', true) IS NOT NULL"
+    " THEN {} END)"
+)
+
+
+#: The query's vector, read from a text once; there is none while the embedding cannot answer.
+_GIVEN: Final = SQL(
+    "given AS MATERIALIZED (\n"
+    "  SELECT CAST({} AS vector) AS vector, similarity_stddev\n"
+    "  FROM pgsearch.answering_embedding({}, {}, {}, {}) WHERE similarity_stddev IS NOT NULL\n"
+    "),"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a search index.
+
+    Args:
+        query: The text.
+        k: How many results.
+        skip: How many are left out before them.
+        mode: "keyword", "vector" or "hybrid".
+        vector: The query's vector as text; None for keywords.
+        language: The language of the query, where rows have one.
+        ef_search: Candidates that a scan of the HNSW index keeps; chosen if None.
+        fusion: "exact" or "rrf".
+        keyword_weight: What the keyword leg counts in the fusion; its own default if None.
+    """
+
+    query: str
+    k: int
+    skip: int
+    mode: str
+    vector: str | None
+    language: str | None
+    ef_search: int | None
+    fusion: str
+    keyword_weight: float | None
+
+    @property
+    def depth(self) -> int:
+        """How many documents each leg brings."""
+        wanted = self.k + self.skip
+        if self.mode == "hybrid":
+            return max(HYBRID_DEPTH, 2 * wanted)
+        return min(step for step in _STEPS if step >= wanted)
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the vector leg takes these documents from."""
+        return self.depth + self.depth // 2 + 10
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether there may be a phrase or a word with a minus sign in the query."""
+        return '"' in self.query or "-" in self.query
+
+    def values(self) -> dict[str, ColumnElement[Any]]:
+        """Return what the statement binds: nothing that it does not read, for drivers mind that."""
+        bound: dict[str, ColumnElement[Any]] = {
+            "k": literal(self.k, Integer),
+            "skip": literal(self.skip, Integer),
+        }
+        if self.mode != "vector" or self.is_conditional:
+            bound["query"] = literal(self.query, Text)
+            if self.language is not None:
+                bound["language"] = literal(self.language, Text)
+        if self.mode != "keyword":
+            bound["vector"] = literal(self.vector, Text)
+        if self.mode == "hybrid":
+            usual = 1.0 if self.fusion == "rrf" else 4.0
+            weight = usual if self.keyword_weight is None else self.keyword_weight
+            bound["keyword_weight"] = literal(weight, Float)
+        return bound
+
+
 class SearchStatement(FunctionElement[Any]):
     """The statement that answers one query, as something to select from.
 
-    Its clauses are what its text depends on or what it binds, in this order: the search index and
-    embedding (never rendered, but part of the cache key), query, k, vector, and perhaps a
-    language and a filter.
+    Its first clause is what its text depends on, which is never rendered but part of the cache key;
+    then comes what it binds, and perhaps a filter.
     """
 
     inherit_cache = True
@@ -57,33 +143,29 @@ class SearchStatement(FunctionElement[Any]):
         self,
         definition: IndexDefinition,
         embedding: Embedding | None,
-        *,
-        query: str,
-        k: int,
-        mode: str,
-        vector: str | None,
-        language: str | None,
+        request: Request,
         keys: Select[Any] | None,
     ) -> None:
         self.definition = definition
         self.embedding = embedding
-        self.mode = mode
-        self.depth = max(100, 2 * k)
-        self.has_language = language is not None
+        self.request = request
         identity = json.dumps(
-            [definition.to_json(), embedding and embedding.name, mode, self.depth, language is None]
+            [
+                definition.to_json(),
+                embedding and embedding.name,
+                request.mode,
+                request.depth,
+                request.ef_search,
+                request.fusion,
+                request.is_conditional,
+                request.language is None,
+            ]
         )
-        clauses: list[Any] = [
-            literal_column(identity.replace(":", "\\:")),
-            literal(query, Text),
-            literal(k, Integer),
-            literal(vector, Text),
-        ]
-        if language is not None:
-            clauses.append(literal(language, Text))
+        clauses = request.values()
         if keys is not None:
-            clauses.append(keys.correlate(None).scalar_subquery())
-        super().__init__(*clauses)
+            clauses["rows"] = keys.correlate(None).scalar_subquery()
+        self.places = tuple(clauses)
+        super().__init__(literal_column(identity.replace(":", "\\:")), *clauses.values())
 
     def hits(self, key: list[ColumnElement[Any]]) -> TableValuedAlias:
         """Return the results to select from: key columns, then HIT_COLUMNS."""
@@ -94,52 +176,56 @@ class SearchStatement(FunctionElement[Any]):
 def _compile(element: SearchStatement, compiler: SQLCompiler, **options: Any) -> str:
     _, *clauses = (compiler.process(clause, **options) for clause in element.clauses)
     # What SQLAlchemy has compiled must not be touched again, so it takes its place at the end.
-    places = {f"\x00{position}\x00": clause for position, clause in enumerate(clauses)}
-    text = _render(element, *(SQL(place) for place in places))
+    places = {f"\x00{name}\x00": text for name, text in zip(element.places, clauses, strict=True)}
+    text = _render(element, {name: SQL(f"\x00{name}\x00") for name in element.places})
     for place, clause in places.items():
         text = text.replace(place, clause)
     return f"({text})"
 
 
-def _render(
-    element: SearchStatement,
-    query: SQL,
-    k: SQL,
-    vector: SQL,
-    *more: SQL,
-) -> str:
-    definition, embedding = element.definition, element.embedding
-    stddev: Composable = SQL("NULL::double precision")
-    stored: Composable = SQL("NULL::vector")
-    if embedding is not None:
-        # NULL while the embedding cannot answer, which mode "vector" does not accept.
-        stddev = SQL(
-            "(SELECT similarity_stddev FROM pgsearch.answering_embedding({}, {}, {}, {}))"
-        ).format(definition.schema, definition.name, embedding.name, element.mode == "vector")
-        stored = Identifier("chunk", definition.names.embedding_column(embedding.name))
-    rest = list(more)
+def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
+    definition, embedding, request = element.definition, element.embedding, element.request
+    nothing: Composable = SQL("NULL")
+    query = bound.get("query", nothing)
     configuration: Composable = SQL("{}::regconfig").format(Literal(definition.language))
-    if element.has_language:
-        asked = rest.pop(0)
-        configuration = SQL("pgsearch.query_configuration({}, {})").format(asked, configuration)
-    keys = rest[0] if rest else None
-    joined = SQL("JOIN {} AS filter USING ({})")
+    if "language" in bound:
+        language = bound["language"]
+        configuration = SQL("pgsearch.query_configuration({}, {})").format(language, configuration)
+    given: Composable = SQL("")
+    stored = nothing
+    if embedding is not None and "vector" in bound:
+        stored = Identifier("chunk", definition.names.embedding_column(embedding.name))
+        # NULL while the embedding cannot answer, which mode "vector" does not accept.
+        needed = request.mode == "vector"
+        given = _GIVEN.format(
+            bound["vector"], definition.schema, definition.name, embedding.name, needed
+        )
+    vector = SQL("(SELECT vector FROM given)")
+    ef_search = request.ef_search or min(max(request.chunks, LEAST_EF_SEARCH), 1000)
+    condition = SQL("(SELECT pgsearch.query_condition({}, {}))").format(configuration, query)
+    # Left out where it is the index's own, so that an older index can answer too.
+    of_terms = SQL(", ") + configuration if "language" in bound else SQL("")
     return search_statement(
         definition,
+        request.mode,
         {
             "query": query,
-            "k": k,
-            # In a subquery the text is read as a vector once, not once per row.
-            "vector": SQL("(SELECT CAST({} AS vector) WHERE {} IS NOT NULL)").format(
-                vector, stddev
-            ),
-            "mode": Literal(element.mode),
-            "depth": Literal(element.depth),
+            "k": bound["k"],
+            "skip": bound["skip"],
+            "given": given,
+            "vector": vector,
+            "vector_with_settings": _WITH_SETTINGS.format(Literal(str(ef_search)), vector),
+            "has_vector": SQL("{} IS NOT NULL AND {} IS NOT NULL").format(vector, stored),
+            "depth": Literal(request.depth),
+            "chunks": Literal(request.chunks),
+            "similarity_stddev": SQL("(SELECT similarity_stddev FROM given)"),
+            "condition": condition,
+            "keyword_weight": bound.get("keyword_weight", nothing),
             "configuration": configuration,
-            # Left out where it is the index's own, so that an older index can answer too.
-            "terms_configuration": SQL(", ") + configuration if element.has_language else SQL(""),
-            "similarity_stddev": stddev,
+            "terms_configuration": of_terms,
             "embedding": stored,
-            "filter": joined.format(keys, columns(key_names(definition))) if keys else SQL(""),
         },
+        rows=bound.get("rows"),
+        is_conditional=request.is_conditional,
+        fusion=request.fusion,
     )

@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgsearch.definition import IndexDefinition
 from pgsearch.schema.parsed import parsed_objects
+from pgsearch.schema.search import function_holes
 from pgsearch.schema.steps import Step, locked, plain
 from pgsearch.schema.templates import (
     columns,
@@ -22,22 +23,6 @@ from pgsearch.schema.templates import (
 
 #: Which templates make a search index; the registry notes it.
 TEMPLATE_VERSION = 3
-
-#: Parameters $1 to $7 of the statement inside a search function; filters follow.
-_FIRST_FILTER = 8
-
-#: Parameters of a search function before query_language and the filters. Those are read by number,
-#: whatever they and the search index are called.
-_PARAMETERS = 5
-
-#: What a search function with filters does first. A view's table is locked after all tables that a
-#: statement names itself, and a TRUNCATE, which has locked it, waits for those.
-_HOLD_SOURCE = """\
-  -- In the order of a TRUNCATE: the table, then what belongs to it.
-  IF filters <> '' THEN
-    PERFORM FROM {} WHERE false;
-  END IF;
-"""
 
 
 def create_search_index(definition: IndexDefinition) -> list[Step]:
@@ -176,48 +161,6 @@ def _all_holes(definition: IndexDefinition) -> dict[str, Composable]:
         | _function_holes(definition)
         | _trigger_holes(definition)
     )
-
-
-def search_statement(definition: IndexDefinition, holes: dict[str, Composable]) -> str:
-    """Return the statement that answers a query.
-
-    Args:
-        definition: The search index.
-        holes: SQL of the request: query, k, vector, mode, depth, similarity_stddev,
-            configuration (of the query's language), terms_configuration (the same as one more
-            argument, or nothing), embedding (the chunk's column) and filter (a join, or nothing).
-    """
-    vector = holes["vector"]
-    depth = holes["depth"]
-    chunks = SQL("({} * 2)").format(depth)
-    request = holes | {
-        "chunks": chunks,
-        "has_vector": SQL("{} IS NOT NULL AND {} IS NOT NULL").format(vector, holes["embedding"]),
-        "vector_with_settings": SQL(
-            "CASE WHEN set_config('hnsw.iterative_scan', 'relaxed_order', true) IS NOT NULL"
-            " AND set_config('hnsw.ef_search', least({}, 1000)::text, true) IS NOT NULL"
-            " AND set_config('hnsw.max_scan_tuples', '100000', true) IS NOT NULL"
-            " AND set_config('hnsw.scan_mem_multiplier', '8', true) IS NOT NULL"
-            " THEN {} END"
-        ).format(chunks, vector),
-    }
-    return render("index/search.sql", definition_holes(definition) | _stale(definition) | request)
-
-
-def _stale(definition: IndexDefinition) -> dict[str, Composable]:
-    """Return what keeps passages of a text that has changed out, where they are to be hidden."""
-    if definition.stale == "serve":
-        return dict.fromkeys(("timely", "timely_closest", "timely_passage"), SQL(""))
-    holes = definition_holes(definition)
-    timely = SQL(
-        "AND EXISTS (SELECT FROM {document} AS document\n"
-        "      WHERE ({document_key}) = ({chunk_key}) AND document.generation = chunk.generation)"
-    )
-    return {
-        "timely": timely.format(**holes),
-        "timely_closest": SQL("AND chunk.generation = document.generation"),
-        "timely_passage": SQL("AND chunk.generation = best.generation"),
-    }
 
 
 def _table_holes(definition: IndexDefinition) -> dict[str, Composable]:
@@ -360,9 +303,7 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "range_key_descending": descending,
         "orphan_key": columns(key, "orphan"),
         "index_comment": SQL(definition.name.replace("'", "''")),
-        "statement": SQL(_function_statement(definition)),
-        **_search_holes(definition),
-        **_filter_holes(definition),
+        **function_holes(definition),
     }
 
 
@@ -385,89 +326,6 @@ def _skip_unchanged(definition: IndexDefinition) -> str:
         return ""
     read = Identifier("pgsearch", definition.names.reader(definition.schema)).as_string(None)
     return f"    IF {read}(OLD) IS NOT DISTINCT FROM made THEN\n      RETURN NULL;\n    END IF;\n"
-
-
-def _search_holes(definition: IndexDefinition) -> dict[str, Composable]:
-    """Return the parameters of the search function, and its configuration."""
-    names = ["query", "k", "vector", "mode", "embedding"]
-    types: list[Composable] = [SQL(t) for t in ("text", "integer", "vector", "text", "text")]
-    parameter, configuration = SQL(""), SQL("{}::regconfig").format(Literal(definition.language))
-    if definition.language_column is not None:
-        names.append("query_language")
-        types.append(SQL("text"))
-        parameter = SQL(",\n  query_language text DEFAULT NULL")
-        asked = SQL(f"${_PARAMETERS + 1}")
-        configuration = SQL("pgsearch.query_configuration({}, {})").format(asked, configuration)
-    names += [column.name for column in definition.filters]
-    types += [sql_type(column.type) for column in definition.filters]
-    signature = SQL(", ").join(types)
-    search = Identifier(definition.schema, definition.names.search)
-    named = SQL("FUNCTION {}({})").format(search, signature)
-    return {
-        "language_parameter": parameter,
-        "query_configuration": configuration,
-        "signature": signature,
-        "search_object": Literal(named.as_string(None)),
-        "parameter_names": _literals(names),
-        "parameter_types": SQL(", ").join(
-            SQL("{}::regtype").format(Literal(t.as_string(None))) for t in types
-        ),
-    }
-
-
-def _function_statement(definition: IndexDefinition) -> str:
-    """Return the statement as it stands inside the function, for `format` and EXECUTE."""
-    return search_statement(
-        definition,
-        {
-            "query": SQL("$1"),
-            "k": SQL("$2"),
-            "vector": SQL("$3"),
-            "mode": SQL("$4"),
-            "depth": SQL("$5"),
-            "similarity_stddev": SQL("$6"),
-            "configuration": SQL("$7"),
-            "terms_configuration": SQL(", $7"),
-            "embedding": SQL("%1$s"),
-            "filter": SQL("%2$s"),
-        },
-    )
-
-
-def _filter_holes(definition: IndexDefinition) -> dict[str, Composable]:
-    """Return the parameters of the declared filters, their conditions and arguments."""
-    parameters: list[Composable] = []
-    conditions: list[Composable] = []
-    arguments: list[Composable] = []
-    before = _PARAMETERS + (definition.language_column is not None)
-    for place, column in enumerate(definition.filters):
-        name, number = Identifier(column.name), _FIRST_FILTER + place
-        parameter = SQL(f"${before + place + 1}")
-        parameters.append(SQL(",\n  {} {} DEFAULT NULL").format(name, sql_type(column.type)))
-        condition = SQL("source.{} = ${}").format(name, SQL(str(number)))
-        conditions.append(
-            SQL(",\n    CASE WHEN {} IS NOT NULL THEN {} END").format(
-                parameter, Literal(condition.as_string(None))
-            )
-        )
-        arguments.append(SQL(", {}").format(parameter))
-    begin = SQL("JOIN (SELECT {} FROM {} AS source WHERE ").format(
-        columns(key_names(definition), "source"),
-        Identifier(definition.schema, definition.names.filter),
-    )
-    end = SQL(") AS filter USING ({})").format(columns(key_names(definition)))
-    return {
-        "hold_source": SQL(_HOLD_SOURCE).format(
-            Identifier(definition.schema, definition.names.filter)
-        )
-        if definition.filters
-        else SQL(""),
-        "filter_begin": Literal(begin.as_string(None)),
-        "filter_end": Literal(end.as_string(None)),
-        "filter_parameters": SQL("").join(parameters),
-        "filter_conditions": SQL("").join(conditions) if conditions else SQL(", NULL"),
-        "filter_arguments": SQL("").join(arguments),
-    }
 
 
 def _trigger_holes(definition: IndexDefinition) -> dict[str, Composable]:

@@ -110,6 +110,17 @@ def definition_holes(definition: IndexDefinition) -> dict[str, Composable]:
     key = key_names(definition)
     holes = object_holes(definition.name, definition.schema, definition.table)
     holes |= {"key": columns(key), "language": Literal(definition.language)}
-    for alias in ("source", "document", "chunk", "found", "candidate", "best"):
+    aliases = (
+        "source",
+        "document",
+        "chunk",
+        "found",
+        "nearest",
+        "near",
+        "further",
+        "candidate",
+        "best",
+    )
+    for alias in aliases:
         holes[f"{alias}_key"] = columns(key, alias)
     return holes

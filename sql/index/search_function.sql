@@ -1,10 +1,14 @@
 -- Answers a query; see the comments inside. Filters narrow both legs, not the result.
 CREATE OR REPLACE FUNCTION {search}(
-  query     text,
-  k         integer DEFAULT 10,
-  vector    vector  DEFAULT NULL,
-  mode      text    DEFAULT 'hybrid',
-  embedding text    DEFAULT NULL{language_parameter}{filter_parameters}
+  query          text,
+  k              integer DEFAULT 10,
+  vector         vector  DEFAULT NULL,
+  mode           text    DEFAULT 'hybrid',
+  embedding      text    DEFAULT NULL,
+  skip           integer DEFAULT 0,
+  ef_search      integer DEFAULT NULL,
+  fusion         text    DEFAULT 'exact',
+  keyword_weight double precision DEFAULT NULL{language_parameter}{filter_parameters}
 ) RETURNS SETOF {hit}
 LANGUAGE plpgsql STABLE
 -- pgvector's operators are found as they are now, whatever the caller's search_path. Compiling the
@@ -14,43 +18,64 @@ SET jit = off AS $function$
 DECLARE
   answering pgsearch.embedding;
   configuration regconfig := {query_configuration};
+  condition tsquery := pgsearch.query_condition(configuration, query);
   filters text := concat_ws(' AND '{filter_conditions});
-  -- How many documents each leg brings.
-  depth integer := greatest(100, 2 * k);
+  -- How many documents each leg brings, and how many chunks they are taken from.
+  depth integer;
+  chunks integer;
+  settings text[];
+  -- Parts of the statement. Without a filter there are none of most, and without phrases and words
+  -- with a minus sign none of the last.
+  few text := '';
+  few_documents text := '';
+  few_chunks text := '';
+  narrowed text := '';
+  unless_few text := '';
+  conditional text := '';
+  stored text;
 BEGIN
-  PERFORM pgsearch.check_request(query, k, mode);
+  PERFORM pgsearch.check_search(query, k, mode, skip, ef_search, fusion, vector IS NOT NULL);
   answering := pgsearch.answering_embedding({schema_literal}, {index_literal}, embedding);
-  IF mode = 'vector' AND (vector IS NULL OR answering.id IS NULL) THEN
-    RAISE EXCEPTION 'pgsearch: mode vector needs %', CASE WHEN vector IS NULL
-        THEN 'the query''s vector' ELSE 'an active embedding' END
-      USING ERRCODE = 'invalid_parameter_value', HINT = CASE WHEN vector IS NULL
-        THEN 'Pass vector => ''[...]'' made by the model of the embedding.'
-        ELSE 'Run `pgsearch sync`; until an embedding is active, keywords answer.' END;
+  PERFORM pgsearch.check_vector(vector_dims(vector), vector_norm(vector), mode, answering);
+{hold_source}  IF condition IS NOT NULL THEN
+    conditional := $part${conditional}$part$;
   END IF;
-  IF vector_dims(vector) <> answering.dimensions THEN
-    RAISE EXCEPTION 'pgsearch: the query''s vector has % dimensions, embedding % has %',
-        vector_dims(vector), quote_literal(answering.name), answering.dimensions
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of that embedding.';
-  END IF;
-  IF vector_norm(vector) = 0 THEN
-    RAISE EXCEPTION 'pgsearch: the query''s vector is all zeros, which is similar to nothing'
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of the embedding.';
-  END IF;
-{hold_source}  LOOP
+  LOOP
+    IF vector IS NULL OR answering.id IS NULL THEN
+      mode := 'keyword';
+    END IF;
+    depth := CASE mode WHEN 'hybrid' THEN greatest({hybrid_depth}, 2 * (k + skip)) ELSE k + skip END;
+    chunks := depth + depth / 2 + 10;
+    stored := 'chunk.' || quote_ident(answering.column_name);
+    IF filters <> '' THEN
+      few := format($part${few}$part$, filters);
+      few_documents := $part$
+{few_documents}$part$;
+      few_chunks := format($part$
+{few_chunks}$part$, stored, conditional);
+      narrowed := format($part${narrowed}$part$, filters);
+      unless_few := $part${unless_few}$part$;
+    END IF;
     BEGIN
-      RETURN QUERY EXECUTE format($search$
-{statement}
-$search$,
-        -- Without an embedding the vector leg is there, and empty.
-        coalesce('chunk.' || quote_ident(answering.column_name), 'NULL::vector'),
-        CASE WHEN filters <> '' THEN {filter_begin} || filters || {filter_end} ELSE '' END
-      )
-      USING query, k, vector, mode, depth, answering.similarity_stddev, configuration{filter_arguments};
+      settings := pgsearch.begin_scan(coalesce(ef_search, greatest(chunks, {least_ef_search})));
+      RETURN QUERY EXECUTE format(
+        CASE mode WHEN 'keyword' THEN $search$
+{keyword_statement}
+$search$ WHEN 'vector' THEN $search$
+{vector_statement}
+$search$ ELSE $search$
+{hybrid_statement}
+$search$ END,
+        stored, few, few_documents, few_chunks, narrowed, unless_few, conditional,
+        CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
+      USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
+        chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END){filter_arguments};
+      PERFORM pgsearch.end_scan(settings);
       RETURN;
     EXCEPTION WHEN undefined_column THEN
       -- An old snapshot still has an embedding in the registry that was dropped since, and its
       -- column is gone for everyone: keywords answer.
-      IF answering.id IS NULL OR mode = 'vector' THEN
+      IF mode <> 'hybrid' THEN
         RAISE;
       END IF;
       answering := NULL;

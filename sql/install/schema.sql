@@ -553,3 +553,98 @@ GRANT SELECT ON pgsearch.installation, pgsearch.search_index, pgsearch.embedding
 
 
 INSERT INTO pgsearch.installation (version) VALUES (3);
+
+
+-- Refuses a request that cannot be answered, and says what to ask instead.
+CREATE FUNCTION pgsearch.check_search(
+  query text, k integer, mode text, skip integer, ef_search integer, fusion text, has_vector boolean
+) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+  IF mode IS NULL OR mode NOT IN ('hybrid', 'keyword', 'vector') THEN
+    RAISE EXCEPTION 'pgsearch: mode is %, there are hybrid, keyword and vector', coalesce(quote_literal(mode), 'NULL')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for hybrid.';
+  END IF;
+  IF (query IS NULL OR query !~ '[^[:space:]]') AND NOT (mode = 'vector' AND has_vector) THEN
+    RAISE EXCEPTION 'pgsearch: the query is empty'
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Pass at least one word, or a vector and mode => ''vector''.';
+  END IF;
+  IF length(query) > 8192 THEN
+    RAISE EXCEPTION 'pgsearch: the query is % characters long, at most 8192 are answered', length(query)
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the words or sentences that matter.';
+  END IF;
+  IF k IS NULL OR k NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'pgsearch: k is %, it must lie between 1 and 1000', coalesce(k::text, 'NULL')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask for the best few, as in k => 10.';
+  END IF;
+  IF skip IS NULL OR skip NOT BETWEEN 0 AND 1000 - k THEN
+    RAISE EXCEPTION 'pgsearch: skip is %, it must lie between 0 and %, for the first 1000 results are to be had',
+        coalesce(skip::text, 'NULL'), 1000 - k
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask another question, or with a filter.';
+  END IF;
+  IF ef_search NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'pgsearch: ef_search is %, it must lie between 1 and 1000', ef_search
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out to have it chosen by k.';
+  END IF;
+  IF fusion IS NULL OR fusion NOT IN ('exact', 'rrf') THEN
+    RAISE EXCEPTION 'pgsearch: fusion is %, there are exact and rrf', coalesce(quote_literal(fusion), 'NULL')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for exact.';
+  END IF;
+END
+$$;
+
+
+-- Refuses a query's vector that is not the embedding's.
+CREATE FUNCTION pgsearch.check_vector(
+  dimensions integer, norm double precision, mode text, answering pgsearch.embedding
+) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+  IF mode = 'vector' AND (dimensions IS NULL OR answering.id IS NULL) THEN
+    RAISE EXCEPTION 'pgsearch: mode vector needs %', CASE WHEN dimensions IS NULL
+        THEN 'the query''s vector' ELSE 'an active embedding' END
+      USING ERRCODE = 'invalid_parameter_value', HINT = CASE WHEN dimensions IS NULL
+        THEN 'Pass vector => ''[...]'' made by the model of the embedding.'
+        ELSE 'Run `pgsearch sync`; until an embedding is active, keywords answer.' END;
+  END IF;
+  IF dimensions <> answering.dimensions THEN
+    RAISE EXCEPTION 'pgsearch: the query''s vector has % dimensions, embedding % has %',
+        dimensions, quote_literal(answering.name), answering.dimensions
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of that embedding.';
+  END IF;
+  IF norm = 0 THEN
+    RAISE EXCEPTION 'pgsearch: the query''s vector is all zeros, which is similar to nothing'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of the embedding.';
+  END IF;
+END
+$$;
+
+
+-- Sets how an HNSW index is scanned, until the transaction ends or end_scan puts back what it
+-- returns: what the caller had set.
+CREATE FUNCTION pgsearch.begin_scan(ef_search integer) RETURNS text[]
+LANGUAGE plpgsql AS $$
+DECLARE
+  before text[] := ARRAY[
+    current_setting('hnsw.ef_search', true),
+    current_setting('hnsw.iterative_scan', true),
+    current_setting('hnsw.max_scan_tuples', true),
+    current_setting('hnsw.scan_mem_multiplier', true)
+  ];
+BEGIN
+  PERFORM pgsearch.end_scan(ARRAY[least(ef_search, 1000)::text, 'relaxed_order', '100000', '8']);
+  RETURN before;
+END
+$$;
+
+
+CREATE FUNCTION pgsearch.end_scan(settings text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('hnsw.ef_search', settings[1], true),
+          set_config('hnsw.iterative_scan', settings[2], true),
+          set_config('hnsw.max_scan_tuples', settings[3], true),
+          set_config('hnsw.scan_mem_multiplier', settings[4], true);
+END
+$$;

@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 import psycopg
 import pytest
 
-from bench.sync import pgai_environment
 from bench.sync.command import PARTS, PICTURES
+from bench.sync.pgai_environment import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 ROWS = 400
@@ -40,7 +40,7 @@ def done(server_url: str, output: Path) -> subprocess.CompletedProcess[str]:
         f"--svg={output}",
     ]
     command += [f"--json={output / 'details.json'}"]
-    command += [] if pgai_environment.is_installed() else ["--no-pgai"]
+    command += [] if ENVIRONMENT.is_installed else ["--no-pgai"]
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -81,7 +81,7 @@ def test_the_exit_status_says_whether_all_targets_are_met(
         ("freshness, hash", "freshness_p95_ms"),
         ("memory", "memory_growth"),
     }
-    if pgai_environment.is_installed():
+    if ENVIRONMENT.is_installed:
         expected.add(("race", "ratio_to_pgai"))
     assert with_target == expected
     met = all(found[name]["holds"] for name in with_target)
@@ -112,7 +112,7 @@ def test_pgai_takes_part_where_it_is_installed(
     found: dict[tuple[str, str], dict[str, Any]], output: Path
 ) -> None:
     details = json.loads((output / "details.json").read_text())
-    if not pgai_environment.is_installed():
+    if not ENVIRONMENT.is_installed:
         assert ("race", "pgai_rows_per_s") not in found
         return
     assert found["race", "pgai_rows_per_s"]["value"] > 0

@@ -226,7 +226,7 @@ FUNCTIONS = {
     ),
     "fill dropped": on_function("_fill", "DROP FUNCTION article_search_fill", "is missing"),
     "search dropped": on_function(
-        "", "DROP FUNCTION article_search(text, integer, vector, text, text, integer)", "is missing"
+        "", "DROP FUNCTION article_search", "is missing"
     ),
     "read edited": on_function(
         "_read",

@@ -10,7 +10,7 @@ import pytest
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pgsearch import database as product
-from pgsearch.schema.index import search_statement
+from pgsearch.schema import search
 from tests.plugins.search import ARTICLE_SEARCH, HASH_V1
 
 HNSW, GIN = "article_search_hash_v1_hnsw", "article_search_document_tsv_idx"
@@ -19,29 +19,45 @@ CHUNK_KEY, DOCUMENT_KEY = "article_search_chunk_pkey", "article_search_document_
 Plan = dict[str, Any]
 
 
-def statement(query: str, mode: str, where: str = "") -> str:
+@pytest.fixture(autouse=True)
+def four_hundred_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library is smaller than what is few otherwise."""
+    monkeypatch.setattr(search, "FEW_ROWS", 400)
+
+
+def statement(query: str, mode: str, where: str = "", k: int = 10) -> str:
     """Return the statement inside the search function, with everything that it is given in it."""
     draw = random.Random(2)
-    vector = Literal(str([draw.gauss(0, 1) for _ in range(64)]))
     column = ARTICLE_SEARCH.names.embedding_column(HASH_V1.name)
-    filtered = f"JOIN (SELECT source.id FROM article AS source WHERE {where}) AS filter USING (id)"
+    vector = SQL("{}::vector").format(Literal(str([draw.gauss(0, 1) for _ in range(64)])))
+    depth = 100 if mode == "hybrid" else k
     request: dict[str, Composable] = {
         "query": Literal(query),
-        "k": Literal(10),
-        "vector": SQL("{}::vector").format(vector),
-        "mode": Literal(mode),
-        "depth": Literal(100),
+        "k": Literal(k),
+        "skip": Literal(0),
+        "given": SQL(""),
+        "vector": vector,
+        "vector_with_settings": vector,
+        "has_vector": SQL("{} IS NOT NULL").format(Identifier("chunk", column)),
+        "depth": Literal(depth),
+        "chunks": Literal(depth + depth // 2 + 10),
         "similarity_stddev": Literal(0.125),
-        "embedding": Identifier("chunk", column),
-        "filter": SQL(filtered if where else ""),
+        "condition": SQL("pgsearch.query_condition('english', {})").format(query),
+        "keyword_weight": Literal(4),
         "configuration": SQL("'english'::regconfig"),
         "terms_configuration": SQL(""),
+        "embedding": Identifier("chunk", column),
     }
-    return search_statement(ARTICLE_SEARCH, request)
+    rows = SQL("SELECT source.id FROM article AS source WHERE " + where) if where else None
+    return search.search_statement(
+        ARTICLE_SEARCH, mode, request, rows=rows, is_conditional="-" in query
+    )
 
 
 def plan(db: product.Connection, query: str, mode: str, where: str = "") -> Plan:
     """Execute a search and return its plan, with what happened."""
+    db.execute("SET hnsw.ef_search = 100")
+    db.execute("SET hnsw.iterative_scan = relaxed_order")
     explain = "EXPLAIN (ANALYZE, FORMAT json, COSTS off, TIMING off) "
     row = db.execute((explain + statement(query, mode, where)).encode()).fetchone()
     assert row is not None
@@ -70,13 +86,17 @@ def executed(found: list[Plan]) -> dict[str, float]:
     return loops
 
 
-def test_the_vector_leg_is_one_scan_of_the_hnsw_index(library: product.Connection) -> None:
-    for mode in ("vector", "hybrid"):
-        nearest = part(plan(library, "word50 word60", mode), "nearest")
-        assert executed(nearest) == {HNSW: 1}
-        (scan,) = (node for node in nearest if node.get("Index Name") == HNSW)
-        assert scan["Actual Rows"] == 200
-        assert [node["Node Type"] for node in nearest if "Sort" in node["Node Type"]] == []
+@pytest.mark.parametrize(("mode", "chunks"), [("vector", 25), ("hybrid", 160)])
+def test_the_vector_leg_is_one_scan_of_the_hnsw_index(
+    library: product.Connection, mode: str, chunks: int
+) -> None:
+    whole = plan(library, "word50 word60", mode)
+    nearest = part(whole, "nearest")
+    assert executed(nearest) == {HNSW: 1}
+    (scan,) = (node for node in nearest if node.get("Index Name") == HNSW)
+    assert scan["Actual Rows"] == chunks
+    assert [node["Node Type"] for node in nearest if "Sort" in node["Node Type"]] == []
+    assert executed(part(whole, "further")) == {}
 
 
 def test_the_keyword_leg_is_served_by_the_gin_index(library: product.Connection) -> None:
@@ -85,21 +105,23 @@ def test_the_keyword_leg_is_served_by_the_gin_index(library: product.Connection)
         assert set(executed(leg)) == {GIN}
 
 
-@pytest.mark.parametrize(("mode", "idle"), [("keyword", "nearest"), ("vector", "keyword_leg")])
-def test_a_leg_that_is_not_asked_for_reads_nothing(
-    library: product.Connection, mode: str, idle: str
+def test_a_condition_is_met_by_the_gin_index(library: product.Connection) -> None:
+    leg = part(plan(library, "word50 -word5", "keyword"), "keyword_leg")
+    assert set(executed(leg)) == {GIN}
+    conditions = [node["Index Cond"] for node in leg if node.get("Index Name") == GIN]
+    assert any("rarest" in condition for condition in conditions)
+    assert [node for node in leg if node.get("Rows Removed by Filter")] == []
+
+
+def test_what_a_leg_has_found_is_scored_by_primary_key_in_the_other(
+    library: product.Connection,
 ) -> None:
-    assert executed(part(plan(library, "word50 word60", mode), idle)) == {}
-
-
-def test_candidates_are_scored_by_primary_key(library: product.Connection) -> None:
     """Exact scores are those of a handful of rows: no second scan of the HNSW index."""
-    for mode in ("vector", "hybrid"):
-        scored = part(plan(library, "word50 word60", mode), "scored")
-        assert HNSW not in executed(scored)
-        chunks = [n for n in scored if n.get("Relation Name") == "article_search_chunk"]
-        assert [node.get("Index Name") for node in chunks] == [CHUNK_KEY]
-        assert 100 <= chunks[0]["Actual Loops"] <= 200
+    whole = plan(library, "word50 word60", "hybrid")
+    scored = executed(part(whole, "scored"))
+    assert HNSW not in scored
+    assert 0 < scored[CHUNK_KEY] <= 100
+    assert 0 < scored[DOCUMENT_KEY] <= 100
 
 
 def test_passages_are_read_by_primary_key(library: product.Connection) -> None:
@@ -109,25 +131,41 @@ def test_passages_are_read_by_primary_key(library: product.Connection) -> None:
     assert last["Actual Rows"] == 1
 
 
-def test_a_narrow_filter_is_exact(library: product.Connection) -> None:
+@pytest.mark.parametrize("mode", ["keyword", "vector", "hybrid"])
+def test_of_few_rows_each_is_looked_at(library: product.Connection, mode: str) -> None:
     """Of 1 % of the rows the vectors are compared one by one, without the HNSW index."""
-    nearest = part(plan(library, "word50", "hybrid", "source.tenant_id = 7"), "nearest")
-    assert HNSW not in executed(nearest)
-    assert executed(nearest)[CHUNK_KEY] == 40
+    whole = plan(library, "word50", mode, "source.tenant_id = 7")
+    if mode != "keyword":
+        nearest = executed(part(whole, "nearest"))
+        assert HNSW not in nearest
+        assert nearest[CHUNK_KEY] == 40
+        assert executed(part(whole, "further")) == {}
+    if mode != "vector":
+        leg = executed(part(whole, "keyword_leg"))
+        assert leg == {DOCUMENT_KEY: 40}
 
 
-def test_a_wide_filter_goes_through_the_hnsw_index(library: product.Connection) -> None:
-    nearest = part(plan(library, "word50", "hybrid", "source.tenant_id <> 7"), "nearest")
+def test_counting_ends_where_rows_are_too_many(library: product.Connection) -> None:
+    (few, *_) = part(plan(library, "word50", "vector", "source.tenant_id <> 7"), "few")
+    assert few["Actual Rows"] == 401
+
+
+@pytest.mark.parametrize(("mode", "chunks"), [("vector", 25), ("hybrid", 160)])
+def test_a_wide_filter_goes_through_the_hnsw_index(
+    library: product.Connection, mode: str, chunks: int
+) -> None:
+    nearest = part(plan(library, "word50", mode, "source.tenant_id <> 7"), "nearest")
     assert executed(nearest)[HNSW] == 1
-    assert nearest[0]["Actual Rows"] == 200
+    assert nearest[0]["Actual Rows"] == chunks
+    assert CHUNK_KEY not in executed(nearest)
 
 
 def test_a_condition_goes_through_the_hnsw_index(library: product.Connection) -> None:
     """It is asked for each chunk that the scan comes to, until there are enough."""
     nearest = part(plan(library, "word50 -word5", "vector"), "nearest")
     assert executed(nearest)[HNSW] == 1
-    assert nearest[0]["Actual Rows"] == 200
-    assert 200 < executed(nearest)[DOCUMENT_KEY] < 2000
+    assert nearest[0]["Actual Rows"] == 25
+    assert 25 < executed(nearest)[DOCUMENT_KEY] < 500
 
 
 def test_common_terms_do_not_bring_every_document(library: product.Connection) -> None:

@@ -329,7 +329,7 @@ def test_a_reader_needs_the_tables_that_hold_text(three: product.Connection) -> 
 # What is refused
 
 EMPTY = "pgsearch: the query is empty"
-ONE_WORD = "Pass at least one word."
+ONE_WORD = "Pass at least one word, or a vector and mode => 'vector'."
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.processes import Process
 from bench.sync import chart, endpoint, model
 from bench.sync.freshness import Freshness, Freshnesses
 from bench.sync.memory import Memory, Sample
 from bench.sync.memory import Settings as MemorySettings
 from bench.sync.model import Overhead, Pair
-from bench.sync.processes import Process
 from bench.sync.race import COPY, PGAI, PGSEARCH, PgaiSetting, Race, Run
 from bench.sync.race import Settings as RaceSettings
 from pgsearch.declare import Model

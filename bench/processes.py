@@ -17,7 +17,7 @@ from typing import Final, Self
 
 from pgsearch.errors import Error
 
-_ROOT: Final = Path(__file__).parents[2]
+_ROOT: Final = Path(__file__).parents[1]
 
 _STOP_TIMEOUT_S: Final = 30
 

@@ -1,0 +1,149 @@
+"""Both tables of one size, all ways of asking, and how near what they find is to the truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+from bench.processes import Process
+from bench.quality import fresh_database
+from bench.report import percentile, progress
+from bench.search.corpus import BUCKETS, Corpus, Maker, Query
+from bench.search.langchain_environment import LANGCHAIN
+from bench.search.tables import give_memory, make_by_hand, make_searched
+from bench.search.ways import Answer, Ask, K, Way, Ways
+from pgsearch import database
+
+#: Buckets that a filter leaves, of a thousand: all, a half, a tenth, a hundredth, a thousandth.
+FILTERS: Final = (BUCKETS, 500, 100, 10, 1)
+
+#: What asks langchain-postgres; it cannot be imported here.
+_LANGCHAIN: Final = Path(__file__).parent.resolve() / "langchain_asker.py"
+
+#: Memory for the build of a graph; the server of the bench is its own.
+_BUILD_MEMORY: Final = "6GB"
+
+#: Queries that each way is asked before it is timed.
+_WARM: Final = 20
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured.
+
+    Args:
+        rows: Documents.
+        queries: Queries that are timed, and others of the same number whose recall is looked at.
+        with_langchain: Whether langchain-postgres is asked too.
+    """
+
+    rows: int
+    queries: int = 100
+    with_langchain: bool = True
+
+
+@dataclass
+class Seen:
+    """What was seen of one size.
+
+    Args:
+        settings: What was measured.
+        seconds: By way: of each query, in order.
+        recall: By way and buckets: the share of the ten nearest documents that was found.
+        filtered: By way and buckets: the seconds of each query under that filter.
+    """
+
+    settings: Settings
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    recall: dict[str, dict[int, float]] = field(default_factory=dict)
+    filtered: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+
+    def ms(self, way: str, p: float) -> float:
+        """Return a percentile of what a way took, in milliseconds."""
+        return 1000 * percentile(self.seconds[way], p)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that was seen."""
+        return asdict(self)
+
+
+def measure(settings: Settings, say: Say) -> Seen:
+    """Make the tables of one size and ask.
+
+    Raises:
+        Error: A part of the product or a peer fails.
+    """
+    say(f"making {settings.rows} documents")
+    maker = Maker(settings.rows)
+    corpus = maker.corpus()
+    timed = maker.queries(corpus, settings.queries)
+    judged = maker.queries(corpus, settings.queries)
+    seen = Seen(settings)
+    with ExitStack() as stack:
+        url = stack.enter_context(fresh_database())
+        connection = stack.enter_context(database.connect(url))
+        connection.execute("CREATE EXTENSION vector")
+        database.register_vectors(connection)
+        give_memory(connection, _BUILD_MEMORY)
+        with progress() as display:
+            make_by_hand(connection, corpus, display, say)
+            make_searched(connection, url, corpus, display)
+        ways = Ways(connection)
+        ways.set_up()
+        asked = ways.all()
+        if settings.with_langchain:
+            asked.append(Way("langchain", _langchain(stack, url, say), 0.2))
+        say("asking")
+        _time(asked, timed, seen)
+        for name, ask in (("vector", ways.searched("vector")), ("by_hand", ways.vector_by_hand)):
+            _judge(name, ask, corpus, judged, seen)
+    return seen
+
+
+def _time(ways: Sequence[Way], queries: Sequence[Query], seen: Seen) -> None:
+    """Ask every way in turn, query by query, so that what disturbs one disturbs all."""
+    for way in ways:
+        for query in queries[: max(2, round(way.share * _WARM))]:
+            way.ask(query, BUCKETS)
+    for number, query in enumerate(queries):
+        for way in ways:
+            if number < max(2, way.share * len(queries)):
+                taken = way.ask(query, BUCKETS).seconds
+                seen.seconds.setdefault(way.name, []).append(taken)
+
+
+def _judge(name: str, ask: Ask, corpus: Corpus, queries: Sequence[Query], seen: Seen) -> None:
+    """Compare what a way finds with the nearest documents, by every filter."""
+    for buckets in FILTERS:
+        shares, seconds = [], []
+        for query in queries:
+            nearest = corpus.nearest(query.vector, buckets, K)
+            found, taken = ask(query, buckets)
+            seconds.append(taken)
+            shares.append(len(set(found) & set(nearest)) / len(nearest))
+        seen.recall.setdefault(name, {})[buckets] = fmean(shares)
+        seen.filtered.setdefault(name, {})[buckets] = seconds
+
+
+def _langchain(stack: ExitStack, url: str, say: Say) -> Ask:
+    """Start a process of langchain-postgres; return the way to ask it."""
+    python = LANGCHAIN.python(say)
+    peer = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    command = [str(python), "-P", str(_LANGCHAIN), peer, "plain"]
+    process = stack.enter_context(Process("langchain-postgres", command))
+    process.read()
+
+    def ask(query: Query, buckets: int) -> Answer:
+        below = None if buckets == BUCKETS else buckets
+        question = {"text": query.text, "vector": query.vector.tolist(), "k": K, "below": below}
+        answer = json.loads(process.ask(json.dumps(question), timeout_s=300))
+        return Answer(answer["ids"], answer["seconds"])
+
+    return ask

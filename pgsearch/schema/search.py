@@ -1,0 +1,235 @@
+"""The statement that answers a query, and the function around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from psycopg.sql import SQL, Composable, Identifier, Literal
+
+from pgsearch.definition import IndexDefinition
+from pgsearch.schema.filters import FilterParameter, filter_parameters
+from pgsearch.schema.templates import columns, definition_holes, key_names, render, sql_type
+
+#: Parameters $1 to $10 of the statements inside a search function; filters follow.
+_ARGUMENTS: Final = {
+    "query": "$1",
+    "k": "$2",
+    "vector": "$3",
+    "skip": "$4",
+    "depth": "$5",
+    "similarity_stddev": "$6",
+    "configuration": "$7",
+    "condition": "$8",
+    "chunks": "$9",
+    "keyword_weight": "$10",
+}
+_FIRST_FILTER: Final = len(_ARGUMENTS) + 1
+
+#: Parameters of a search function before query_language and the filters. Those are read by number,
+#: whatever they and the search index are called.
+PARAMETERS: Final = {
+    "query": "text",
+    "k": "integer",
+    "vector": "vector",
+    "mode": "text",
+    "embedding": "text",
+    "skip": "integer",
+    "ef_search": "integer",
+    "fusion": "text",
+    "keyword_weight": "double precision",
+}
+
+#: Documents that each leg brings to a fusion at least: more of them hardly change the first ten.
+HYBRID_DEPTH: Final = 100
+
+#: Candidates that a scan of the HNSW index keeps at least, for what it finds to be the nearest.
+LEAST_EF_SEARCH: Final = 100
+
+#: Rows that a filter leaves are few up to here: to look at each takes less time than the scan of
+#: an HNSW index that passes over the others.
+FEW_ROWS: Final = 4000
+
+MODES: Final = ("keyword", "vector", "hybrid")
+FUSIONS: Final = ("exact", "rrf")
+
+#: What a search function with filters does first. A view's table is locked after all tables that a
+#: statement names itself, and a TRUNCATE, which has locked it, waits for those.
+_HOLD_SOURCE = """\
+  -- In the order of a TRUNCATE: the table, then what belongs to it.
+  IF filters <> '' THEN
+    PERFORM FROM {} WHERE false;
+  END IF;
+"""
+
+
+def search_statement(
+    definition: IndexDefinition,
+    mode: str,
+    request: Mapping[str, Composable],
+    *,
+    rows: Composable | None = None,
+    is_conditional: bool = True,
+    fusion: str = "exact",
+) -> str:
+    """Return the statement that answers a query.
+
+    Args:
+        definition: The search index.
+        mode: What answers: "keyword", "vector" or "hybrid".
+        request: SQL of the request: query, k, skip, vector, vector_with_settings (the same, or
+            what makes settings before a scan), depth, chunks, similarity_stddev, condition,
+            keyword_weight, configuration (of the query's language), terms_configuration (the same
+            as one more argument, or nothing), embedding (the chunk's column), has_vector, and
+            given (common table expressions that the others read, or nothing).
+        rows: A query for the keys of the rows that are searched; all if None.
+        is_conditional: Whether the query may have a condition.
+        fusion: What becomes of the legs' scores: "exact" or "rrf".
+    """
+    pieces: dict[str, Composable] = {name: SQL("") for name in _PIECES}
+    if rows is not None:
+        pieces |= _narrowing(definition, rows)
+    holes = _holes(definition) | pieces | dict(request)
+    if is_conditional:
+        holes["conditional"] = _part("conditional", holes)
+    if rows is not None:
+        holes["few_chunks"] = _part("few_chunks", holes)
+    holes["fused_score"] = _part(f"fusion_{fusion}", holes)
+    return _statement(mode, holes)
+
+
+#: Parts of a statement that are not in every one.
+_PIECES = ("few", "few_documents", "few_chunks", "narrowed", "unless_few", "conditional")
+
+
+def _statement(mode: str, holes: dict[str, Composable]) -> str:
+    for part in ("question", "keyword_leg", "vector_leg"):
+        holes = holes | {part: _part(part, holes)}
+    return render(f"search/{mode}.sql", holes)
+
+
+def _part(name: str, holes: dict[str, Composable]) -> SQL:
+    return SQL(render(f"search/{name}.sql", holes).strip("\n"))
+
+
+def _narrowing(definition: IndexDefinition, rows: Composable) -> dict[str, Composable]:
+    """Return the parts that look only at some rows, but for `few_chunks`."""
+    holes = _holes(definition) | {"rows": rows, "few_rows": Literal(FEW_ROWS)}
+    return {
+        "few": _part("few", holes),
+        "few_documents": _part("few_documents", holes),
+        "narrowed": SQL("JOIN ({}) AS filter USING ({})").format(rows, holes["key"]),
+        "unless_few": SQL("AND NOT (SELECT are_few FROM filtered)"),
+    }
+
+
+def _holes(definition: IndexDefinition) -> dict[str, Composable]:
+    return definition_holes(definition) | _stale(definition)
+
+
+def _stale(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return what keeps passages of a text that has changed out, where they are to be hidden."""
+    if definition.stale == "serve":
+        return dict.fromkeys(("timely", "timely_closest", "timely_passage"), SQL(""))
+    holes = definition_holes(definition)
+    timely = SQL(
+        "AND EXISTS (SELECT FROM {document} AS document\n"
+        "      WHERE ({document_key}) = ({chunk_key}) AND document.generation = chunk.generation)"
+    )
+    return {
+        "timely": timely.format(**holes),
+        "timely_closest": SQL("AND chunk.generation = candidate.generation"),
+        "timely_passage": SQL("AND chunk.generation = best.generation"),
+    }
+
+
+def function_holes(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return the search function's parameters, and what is done with them."""
+    parameters = [(name, sql_type(type_)) for name, type_ in PARAMETERS.items()]
+    parameter, configuration = SQL(""), SQL("{}::regconfig").format(Literal(definition.language))
+    if definition.language_column is not None:
+        parameters.append(("query_language", SQL("text")))
+        parameter = SQL(",\n  query_language text DEFAULT NULL")
+        asked = SQL(f"${len(parameters)}")
+        configuration = SQL("pgsearch.query_configuration({}, {})").format(asked, configuration)
+    filters = filter_parameters(definition)
+    filter_holes = _filter_holes(definition, filters, first=len(parameters) + 1)
+    parameters += [(filter_.name, sql_type(filter_.type)) for filter_ in filters]
+    types = [type_ for _, type_ in parameters]
+    signature = SQL(", ").join(types)
+    search = Identifier(definition.schema, definition.names.search)
+    named = SQL("FUNCTION {}({})").format(search, signature)
+    return {
+        "language_parameter": parameter,
+        "query_configuration": configuration,
+        "signature": signature,
+        "search_object": Literal(named.as_string(None)),
+        "parameter_names": SQL(", ").join(Literal(name) for name, _ in parameters),
+        "parameter_types": SQL(", ").join(
+            SQL("{}::regtype").format(Literal(t.as_string(None))) for t in types
+        ),
+        "hybrid_depth": Literal(HYBRID_DEPTH),
+        "least_ef_search": Literal(LEAST_EF_SEARCH),
+        **_function_parts(definition),
+        **filter_holes,
+    }
+
+
+def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return the statements inside the function and their parts, for `format` and EXECUTE.
+
+    Placeholders of `format` stand where a statement differs from call to call: the embedding's
+    column is the first one, in the statements and in `few_chunks`.
+    """
+    stored, key = SQL("%1$s"), columns(key_names(definition), "source")
+    view = Identifier(definition.schema, definition.names.filter)
+    holes: dict[str, Composable] = _holes(definition) | {
+        name: SQL(argument) for name, argument in _ARGUMENTS.items()
+    }
+    holes |= {
+        "vector_with_settings": holes["vector"],
+        "terms_configuration": SQL(", ") + holes["configuration"],
+        "embedding": stored,
+        "has_vector": stored + SQL(" IS NOT NULL"),
+        "given": SQL(""),
+    }
+    rows = SQL("SELECT {} FROM {} AS source WHERE %1$s").format(key, view)
+    parts: dict[str, Composable] = _narrowing(definition, rows)
+    parts["few_chunks"] = _part("few_chunks", holes | {"conditional": SQL("%2$s")})
+    parts["conditional"] = _part("conditional", holes)
+    for fusion in FUSIONS:
+        parts[f"fusion_{fusion}"] = _part(f"fusion_{fusion}", holes)
+    places = {name: SQL(f"%{n}$s") for n, name in enumerate((*_PIECES, "fused_score"), start=2)}
+    statements = {
+        f"{mode}_statement": SQL(_statement(mode, holes | places).strip("\n")) for mode in MODES
+    }
+    return parts | statements
+
+
+def _filter_holes(
+    definition: IndexDefinition, filters: tuple[FilterParameter, ...], *, first: int
+) -> dict[str, Composable]:
+    """Return the parameters of the declared filters, their conditions and arguments.
+
+    Args:
+        definition: The search index.
+        filters: The parameters.
+        first: The number of the first of them in the function.
+    """
+    parameters, conditions, arguments = list[Composable](), list[Composable](), list[Composable]()
+    for place, filter_ in enumerate(filters):
+        # In the function the parameter, in the statements inside it the argument.
+        parameter, argument = SQL(f"${first + place}"), SQL(f"${_FIRST_FILTER + place}")
+        declared = SQL(",\n  {} {} DEFAULT NULL")
+        parameters.append(declared.format(Identifier(filter_.name), sql_type(filter_.type)))
+        condition = Literal(filter_.compares(argument).as_string(None))
+        tested = SQL(",\n    CASE WHEN {} IS NOT NULL THEN {} END")
+        conditions.append(tested.format(parameter, condition))
+        arguments.append(SQL(", {}").format(parameter))
+    view = Identifier(definition.schema, definition.names.filter)
+    return {
+        "hold_source": SQL(_HOLD_SOURCE).format(view) if filters else SQL(""),
+        "filter_parameters": SQL("").join(parameters),
+        "filter_conditions": SQL("").join(conditions) if conditions else SQL(", NULL"),
+        "filter_arguments": SQL("").join(arguments),
+    }

@@ -1,0 +1,27 @@
+keyword_leg AS MATERIALIZED (
+  SELECT
+    {key}, generation, score AS keyword_score,
+    row_number() OVER (ORDER BY score DESC, {key}) AS keyword_rank
+  FROM (
+    SELECT
+      {found_key}, found.generation,
+      (SELECT sum(pgsearch.bm25_term(
+         found.tsv, term.term, term.idf, found.length / question.mean_length)) FROM term) AS score
+    FROM question
+    -- The limits bound the work when even the rarest term is common.
+    CROSS JOIN LATERAL (
+{few_documents}
+      (SELECT {document_key}, document.tsv, document.length, document.generation
+       FROM {document} AS document {narrowed}
+       WHERE document.tsv @@ question.rarest {unless_few}
+       LIMIT 20000)
+      UNION ALL
+      (SELECT {document_key}, document.tsv, document.length, document.generation
+       FROM {document} AS document {narrowed}
+       WHERE document.tsv @@ question.next_rarest {unless_few}
+       LIMIT 3000)
+    ) AS found
+    ORDER BY score DESC, {found_key}
+    LIMIT {depth}
+  ) AS ranked
+)

@@ -1,0 +1,24 @@
+-- The query's terms. All of them score; those of tier 1, the rarest, bring documents to score, and
+-- tier 2 is the next one, where those may bring fewer than are wanted. Quoted phrases and words
+-- with a minus sign hold for every result: as a part of what is looked up, by the GIN index.
+term AS MATERIALIZED (
+  SELECT term, idf, tier, mean_length FROM {terms}({query}, {depth}{terms_configuration})
+),
+question AS MATERIALIZED (
+  SELECT
+    condition, bound, mean_length,
+    any_term && coalesce(condition, '') AS any_term,
+    rarest && coalesce(condition, '') AS rarest,
+    next_rarest && !!rarest && coalesce(condition, '') AS next_rarest
+  FROM (
+    SELECT
+      {condition} AS condition,
+      -- What a document that is full of every term would score.
+      nullif(sum(idf), 0) AS bound,
+      nullif(max(mean_length), 0) AS mean_length,
+      string_agg(term::text, ' | ')::tsquery AS any_term,
+      (string_agg(term::text, ' | ') FILTER (WHERE tier = 1))::tsquery AS rarest,
+      (string_agg(term::text, ' | ') FILTER (WHERE tier = 2))::tsquery AS next_rarest
+    FROM term
+  ) AS asked
+)

@@ -1,0 +1,20 @@
+-- Vectors alone.
+WITH {given}
+{few}
+{vector_leg},
+best AS (
+  SELECT * FROM vector_leg ORDER BY vector_rank LIMIT {k} OFFSET {skip}
+)
+SELECT
+  {best_key},
+  best.similarity AS score,
+  NULL::double precision AS keyword_score,
+  NULL::integer AS keyword_rank,
+  best.similarity,
+  best.vector_rank::integer AS vector_rank,
+  chunk.content AS passage,
+  coalesce(chunk.generation <> best.generation, false) AS stale
+FROM best
+LEFT JOIN {chunk} AS chunk
+  ON ({chunk_key}) = ({best_key}) AND chunk.ordinal = best.ordinal {timely_passage}
+ORDER BY best.vector_rank
