@@ -130,15 +130,36 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery;
 
 
+-- The words of a query as it is written for websearch_to_tsquery: quoted phrases and single words,
+-- in alternatives between which there stands an unquoted "or".
+CREATE FUNCTION pgsearch.query_words(query text)
+RETURNS TABLE (word text, place bigint, alternative bigint, is_condition boolean)
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+  SELECT asked.word, asked.place, asked.alternative, asked.word ~ '^(-[^"]|-?"[^"])'
+  FROM (
+    SELECT
+      part[1] AS word, part.ordinality AS place,
+      count(*) FILTER (WHERE lower(part[1]) = 'or') OVER (ORDER BY part.ordinality) AS alternative
+    FROM regexp_matches(query, '(-?"[^"]*"|\S+)', 'g') WITH ORDINALITY AS part (part)
+  ) AS asked
+  WHERE lower(asked.word) <> 'or'
+$$;
+
+
 -- The part of a query that is a condition: quoted phrases and words with a minus sign. One of stop
--- words only is no condition, and not one that nothing meets.
+-- words only is no condition, and not one that nothing meets. Of several alternatives each has to
+-- have one, or what meets the others need meet none.
 CREATE FUNCTION pgsearch.query_condition(config regconfig, query text) RETURNS tsquery
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN (
-  SELECT CASE WHEN numnode(asked.condition) > 0 THEN asked.condition END
+  SELECT CASE WHEN bool_and(numnode(condition) > 0)
+    THEN string_agg('(' || condition::text || ')', ' | ')::tsquery END
   FROM (
-    SELECT websearch_to_tsquery(config, string_agg(part[1], ' ')) AS condition
-    FROM regexp_matches(query, '(?:^|\s)(-?"[^"]+"|-[^\s"]+)', 'g') AS part
+    SELECT websearch_to_tsquery(config, coalesce(
+      string_agg(words.word, ' ' ORDER BY words.place) FILTER (WHERE words.is_condition), ''
+    )) AS condition
+    FROM pgsearch.query_words(query) AS words
+    GROUP BY words.alternative
   ) AS asked
 );
 
@@ -146,8 +167,11 @@ RETURN (
 -- The lexemes that a query asks for, those behind a minus sign left out.
 CREATE FUNCTION pgsearch.query_lexemes(config regconfig, query text) RETURNS text[]
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
-RETURN tsvector_to_array(
-  to_tsvector(config, regexp_replace(query, '(^|\s)-("[^"]*"|[^\s"]+)', ' ', 'g'))
+RETURN (
+  SELECT tsvector_to_array(to_tsvector(config, coalesce(
+    string_agg(words.word, ' ' ORDER BY words.place), '')))
+  FROM pgsearch.query_words(query) AS words
+  WHERE NOT (words.is_condition AND words.word LIKE '-%')
 );
 
 

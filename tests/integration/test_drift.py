@@ -225,9 +225,7 @@ FUNCTIONS = {
         "may be called by everybody",
     ),
     "fill dropped": on_function("_fill", "DROP FUNCTION article_search_fill", "is missing"),
-    "search dropped": on_function(
-        "", "DROP FUNCTION article_search", "is missing"
-    ),
+    "search dropped": on_function("", "DROP FUNCTION article_search", "is missing"),
     "read edited": on_function(
         "_read",
         another_read("""

@@ -228,6 +228,9 @@ PHRASE, TURNED = {7, 1007, 2007, 3007}, {8, 1008, 2008, 3008}
         ('"of the" purple -the "elephant purple"', TURNED),
         ('"purple elephant" -title', set()),
         ('"PURPLE   Elephant"', PHRASE),
+        ('"purple elephant" or "elephant purple"', PHRASE | TURNED),
+        ('"purple elephant" title OR "elephant purple" -title', PHRASE),
+        ('or "purple elephant" Or', PHRASE),
     ],
 )
 def test_phrases_are_conditions(
@@ -252,6 +255,31 @@ def test_a_word_with_a_minus_is_in_no_result(library: product.Connection, mode: 
 def test_other_dashes_are_no_minus(library: product.Connection, query: str) -> None:
     row = library.execute("SELECT pgsearch.query_condition('english', %s)", [query]).fetchone()
     assert row == (None,)
+
+
+@pytest.mark.parametrize(
+    ("query", "condition"),
+    [
+        ('"purple elephant" or title', None),
+        ('title or -purple "grey elephant"', None),
+        ('"now or never"', "'never'"),
+        ('"a b" or "c d" x or -y', "'b' | 'c' <-> 'd' | !'y'"),
+    ],
+)
+def test_alternatives_hold_apart(
+    library: product.Connection, query: str, condition: str | None
+) -> None:
+    """As in websearch_to_tsquery: what meets one of them need not meet the conditions of others."""
+    row = library.execute(
+        "SELECT pgsearch.query_condition('english', %s)::text", [query]
+    ).fetchone()
+    assert row == (condition,)
+
+
+def test_or_is_no_word_that_is_looked_for(db: product.Connection) -> None:
+    asked = "SELECT pgsearch.query_lexemes('simple', %s)"
+    assert db.execute(asked, ["cats OR dogs"]).fetchone() == (["cats", "dogs"],)
+    assert db.execute(asked, ['"now or never" -cats']).fetchone() == (["never", "now", "or"],)
 
 
 def test_stop_words_alone_are_no_condition(library: product.Connection) -> None:
