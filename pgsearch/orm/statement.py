@@ -76,28 +76,32 @@ class Request:
         k: How many results.
         skip: How many are left out before them.
         mode: "keyword", "vector" or "hybrid".
-        vector: The query's vector as text; None for keywords.
+        vector: The query's vector, or a text of it, as SQL; None for keywords.
         language: The language of the query, where rows have one.
         ef_search: Candidates that a scan of the HNSW index keeps; chosen if None.
         fusion: "exact" or "rrf".
         keyword_weight: What the keyword leg counts in the fusion; its own default if None.
+        rows: A query for the keys of the rows that are searched; all if None.
+        boost: A query for keys and what is added to their scores, called `boost`.
     """
 
     query: str
     k: int
     skip: int
     mode: str
-    vector: str | None
+    vector: ColumnElement[Any] | None
     language: str | None
     ef_search: int | None
     fusion: str
     keyword_weight: float | None
+    rows: Select[Any] | None
+    boost: Select[Any] | None
 
     @property
     def depth(self) -> int:
         """How many documents each leg brings."""
         wanted = self.k + self.skip
-        if self.mode == "hybrid":
+        if self.mode == "hybrid" or self.boost is not None:
             return max(HYBRID_DEPTH, 2 * wanted)
         return min(step for step in _STEPS if step >= wanted)
 
@@ -121,12 +125,16 @@ class Request:
             bound["query"] = literal(self.query, Text)
             if self.language is not None:
                 bound["language"] = literal(self.language, Text)
-        if self.mode != "keyword":
-            bound["vector"] = literal(self.vector, Text)
+        if self.vector is not None:
+            bound["vector"] = self.vector
         if self.mode == "hybrid":
             usual = 1.0 if self.fusion == "rrf" else 4.0
             weight = usual if self.keyword_weight is None else self.keyword_weight
             bound["keyword_weight"] = literal(weight, Float)
+        if self.rows is not None:
+            bound["rows"] = self.rows.correlate(None).scalar_subquery()
+        if self.boost is not None:
+            bound["boost"] = self.boost.correlate(None).scalar_subquery()
         return bound
 
 
@@ -144,7 +152,6 @@ class SearchStatement(FunctionElement[Any]):
         definition: IndexDefinition,
         embedding: Embedding | None,
         request: Request,
-        keys: Select[Any] | None,
     ) -> None:
         self.definition = definition
         self.embedding = embedding
@@ -162,8 +169,6 @@ class SearchStatement(FunctionElement[Any]):
             ]
         )
         clauses = request.values()
-        if keys is not None:
-            clauses["rows"] = keys.correlate(None).scalar_subquery()
         self.places = tuple(clauses)
         super().__init__(literal_column(identity.replace(":", "\\:")), *clauses.values())
 
@@ -226,6 +231,7 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
             "embedding": stored,
         },
         rows=bound.get("rows"),
+        boost=bound.get("boost"),
         is_conditional=request.is_conditional,
         fusion=request.fusion,
     )

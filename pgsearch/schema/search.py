@@ -69,6 +69,7 @@ def search_statement(
     request: Mapping[str, Composable],
     *,
     rows: Composable | None = None,
+    boost: Composable | None = None,
     is_conditional: bool = True,
     fusion: str = "exact",
 ) -> str:
@@ -83,13 +84,16 @@ def search_statement(
             as one more argument, or nothing), embedding (the chunk's column), has_vector, and
             given (common table expressions that the others read, or nothing).
         rows: A query for the keys of the rows that are searched; all if None.
+        boost: A query for keys and what is added to their scores, called `boost`.
         is_conditional: Whether the query may have a condition.
         fusion: What becomes of the legs' scores: "exact" or "rrf".
     """
-    pieces: dict[str, Composable] = {name: SQL("") for name in _PIECES}
+    pieces: dict[str, Composable] = {name: SQL("") for name in (*_PIECES, "boosted")}
     if rows is not None:
         pieces |= _narrowing(definition, rows)
     holes = _holes(definition) | pieces | dict(request)
+    if boost is not None:
+        holes["boosted"] = _part("boosted", holes | {"boost": boost})
     if is_conditional:
         holes["conditional"] = _part("conditional", holes)
     if rows is not None:
@@ -99,7 +103,7 @@ def search_statement(
 
 
 #: Parts of a statement that are not in every one.
-_PIECES = ("few", "few_documents", "few_chunks", "narrowed", "unless_few", "conditional")
+_PIECES: Final = ("few", "few_documents", "few_chunks", "narrowed", "unless_few", "conditional")
 
 
 def _statement(mode: str, holes: dict[str, Composable]) -> str:
@@ -192,6 +196,7 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
         "embedding": stored,
         "has_vector": stored + SQL(" IS NOT NULL"),
         "given": SQL(""),
+        "boosted": SQL(""),
     }
     rows = SQL("SELECT {} FROM {} AS source WHERE %1$s").format(key, view)
     parts: dict[str, Composable] = _narrowing(definition, rows)

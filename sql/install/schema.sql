@@ -672,3 +672,41 @@ BEGIN
           set_config('hnsw.scan_mem_multiplier', settings[4], true);
 END
 $$;
+
+
+-- The part of a passage that holds most of a query's words, which are put between <b> and </b>.
+CREATE FUNCTION pgsearch.snippet(config regconfig, passage text, query text) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN ts_headline(config, passage, coalesce((
+  SELECT string_agg(pgsearch.lexeme_query(asked.lexeme)::text, ' | ')::tsquery
+  FROM unnest(pgsearch.query_lexemes(config, query)) AS asked (lexeme)
+), ''));
+
+
+-- Counts in how many documents each lexeme is, one by one, and takes that for the statistics until
+-- they are taken anew. It reads all of the search index's documents. Returns how many lexemes are
+-- common enough to be kept: those in fewer documents are counted when they are asked for.
+CREATE FUNCTION pgsearch.count_lexemes(
+  schema_name text, index_name text, at_least integer DEFAULT 10
+) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  document text := format('%I.%I', schema_name, index_name || '_document');
+  kept bigint;
+BEGIN
+  EXECUTE format('DELETE FROM %I.%I', schema_name, index_name || '_lexeme');
+  EXECUTE format(
+    'INSERT INTO %I.%I (lexeme, document_count)'
+    ' SELECT word, ndoc FROM ts_stat(%L) WHERE ndoc >= $1',
+    schema_name, index_name || '_lexeme', 'SELECT tsv FROM ' || document) USING at_least;
+  GET DIAGNOSTICS kept = ROW_COUNT;
+  EXECUTE format(
+    'UPDATE pgsearch.search_index SET (document_count, mean_length) = ('
+    '   SELECT count(*), avg(length) FROM %s WHERE length >= 0),'
+    ' statistics_generation = (SELECT last_value FROM %I.%I),'
+    ' statistics_at = clock_timestamp()'
+    ' WHERE (schema_name, name) = ($1, $2)', document, schema_name, index_name || '_generation')
+    USING schema_name, index_name;
+  RETURN kept;
+END
+$$;

@@ -36,9 +36,9 @@ scored AS MATERIALIZED (
 ),
 fused AS (
   SELECT
-    scored.*,
-    {fused_score} AS score
-  FROM scored
+    ranked.*,
+    {fused_score}{boosted} AS score
+  FROM scored AS ranked
 ),
 best AS (
   SELECT * FROM fused ORDER BY score DESC, {key} LIMIT {k} OFFSET {skip}
