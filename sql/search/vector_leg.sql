@@ -16,7 +16,8 @@ near AS MATERIALIZED (
   FROM nearest JOIN {document} AS document
     ON ({document_key}) = ({nearest_key}) AND document.length >= 0
 ),
--- Where many chunks of few documents are the nearest, those of others come from a second scan.
+-- Where many chunks of few documents are the nearest, or those of rows that are gone, the others
+-- come from a second scan.
 further AS MATERIALIZED (
   SELECT {chunk_key}, chunk.ordinal, {embedding} <=> {vector_with_settings} AS distance
   FROM {chunk} AS chunk {narrowed}
@@ -24,6 +25,10 @@ further AS MATERIALIZED (
     AND (SELECT count(*) >= {chunks} FROM nearest)
     AND (SELECT count(DISTINCT ({near_key})) < {k} + {skip} FROM near)
     AND ({chunk_key}) NOT IN (SELECT {nearest_key} FROM nearest)
+    AND EXISTS (
+      SELECT FROM {document} AS document
+      WHERE ({document_key}) = ({chunk_key}) AND document.length >= 0
+    )
     {timely} {conditional}
   ORDER BY {embedding} <=> {vector_with_settings}
   LIMIT 10 * {chunks}
