@@ -21,9 +21,10 @@ class Hit(NamedTuple):
 
     Attributes:
         score: By which results are ordered; comparable within one query only.
-        keyword_score: BM25 of the document, 0 if no term is in it.
+        keyword_score: BM25 of the document, 0 if no term is in it; None in mode "vector".
         keyword_rank: Its place in the keyword leg, None if it was not found there.
-        similarity: Cosine similarity of its nearest passage, None without vectors.
+        similarity: Cosine similarity of its nearest passage, None without vectors and in mode
+            "keyword".
         vector_rank: Its place in the vector leg, None if it was not found there.
         passage: The nearest passage, None if the document has no chunk yet.
         stale: Whether the passage is older than the row.
