@@ -62,7 +62,7 @@ _WITH_SETTINGS: Final = SQL(
 _GIVEN: Final = SQL(
     "given AS MATERIALIZED (\n"
     "  SELECT CAST({} AS vector) AS vector, similarity_stddev\n"
-    "  FROM pgsearch.answering_embedding({}, {}, {}, {}) WHERE similarity_stddev IS NOT NULL\n"
+    "  FROM pgsearch.answering({}, {}, {}, {}) WHERE similarity_stddev IS NOT NULL\n"
     "),"
 )
 

@@ -106,7 +106,13 @@ def search_statement(
 _PIECES: Final = ("few", "few_documents", "few_chunks", "narrowed", "unless_few", "conditional")
 
 
-def _statement(mode: str, holes: dict[str, Composable]) -> str:
+def _statement(mode: str, holes: dict[str, Composable], *, is_brief: bool = False) -> str:
+    """Return the statement of a mode; a brief one may find too few documents."""
+    if is_brief:
+        holes = holes | {"further": SQL(""), "found_chunks": SQL("near")}
+    else:
+        found = "(SELECT * FROM near UNION ALL SELECT * FROM further) AS found"
+        holes = holes | {"further": _part("further", holes), "found_chunks": SQL(found)}
     for part in ("question", "keyword_leg", "vector_leg"):
         holes = holes | {part: _part(part, holes)}
     return render(f"search/{mode}.sql", holes)
@@ -208,7 +214,8 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
     statements = {
         f"{mode}_statement": SQL(_statement(mode, holes | places).strip("\n")) for mode in MODES
     }
-    return parts | statements
+    brief = _statement("vector", holes | places, is_brief=True).strip("\n")
+    return parts | statements | {"brief_statement": SQL(brief)}
 
 
 def _filter_holes(

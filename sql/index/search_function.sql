@@ -16,14 +16,16 @@ LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
 SET jit = off AS $function$
 DECLARE
-  answering pgsearch.embedding;
+  answering record;
   configuration regconfig := {query_configuration};
-  condition tsquery := pgsearch.query_condition(configuration, query);
+  -- Without a quote or a minus sign there is none.
+  condition tsquery := CASE WHEN query ~ '["-]' THEN pgsearch.query_condition(configuration, query) END;
   filters text := concat_ws(' AND '{filter_conditions});
   -- How many documents each leg brings, and how many chunks they are taken from.
   depth integer;
   chunks integer;
   settings text[];
+  hits {hit}[];
   -- Parts of the statement. Without a filter there are none of most, and without phrases and words
   -- with a minus sign none of the last.
   few text := '';
@@ -35,8 +37,9 @@ DECLARE
   stored text;
 BEGIN
   PERFORM pgsearch.check_search(query, k, mode, skip, ef_search, fusion, vector IS NOT NULL);
-  answering := pgsearch.answering_embedding({schema_literal}, {index_literal}, embedding);
-  PERFORM pgsearch.check_vector(vector_dims(vector), vector_norm(vector), mode, answering);
+  answering := pgsearch.answering({schema_literal}, {index_literal}, embedding);
+  PERFORM pgsearch.check_vector(
+    vector_dims(vector), vector_norm(vector), mode, answering.name, answering.dimensions);
 {hold_source}  IF condition IS NOT NULL THEN
     conditional := $part${conditional}$part$;
   END IF;
@@ -58,6 +61,22 @@ BEGIN
     END IF;
     BEGIN
       settings := pgsearch.begin_scan(coalesce(ef_search, greatest(chunks, {least_ef_search})));
+      IF mode = 'vector' THEN
+        -- Mostly it is enough, and to plan a second scan would take longer than this one does.
+        EXECUTE format($search$
+SELECT array_agg(ROW(found.*)::{hit}) FROM (
+{brief_statement}
+) AS found
+$search$, stored, few, few_documents, few_chunks, narrowed, unless_few, conditional)
+        INTO hits
+        USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
+          chunks, keyword_weight{filter_arguments};
+        IF cardinality(hits) = k THEN
+          PERFORM pgsearch.end_scan(settings);
+          RETURN QUERY SELECT * FROM unnest(hits);
+          RETURN;
+        END IF;
+      END IF;
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$
 {keyword_statement}
@@ -78,7 +97,7 @@ $search$ END,
       IF mode <> 'hybrid' THEN
         RAISE;
       END IF;
-      answering := NULL;
+      vector := NULL;
     END;
   END LOOP;
 END

@@ -621,20 +621,20 @@ $$;
 
 -- Refuses a query's vector that is not the embedding's.
 CREATE FUNCTION pgsearch.check_vector(
-  dimensions integer, norm double precision, mode text, answering pgsearch.embedding
+  dimensions integer, norm double precision, mode text, embedding text, expected integer
 ) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-  IF mode = 'vector' AND (dimensions IS NULL OR answering.id IS NULL) THEN
+  IF mode = 'vector' AND (dimensions IS NULL OR embedding IS NULL) THEN
     RAISE EXCEPTION 'pgsearch: mode vector needs %', CASE WHEN dimensions IS NULL
         THEN 'the query''s vector' ELSE 'an active embedding' END
       USING ERRCODE = 'invalid_parameter_value', HINT = CASE WHEN dimensions IS NULL
         THEN 'Pass vector => ''[...]'' made by the model of the embedding.'
         ELSE 'Run `pgsearch sync`; until an embedding is active, keywords answer.' END;
   END IF;
-  IF dimensions <> answering.dimensions THEN
+  IF dimensions <> expected THEN
     RAISE EXCEPTION 'pgsearch: the query''s vector has % dimensions, embedding % has %',
-        dimensions, quote_literal(answering.name), answering.dimensions
+        dimensions, quote_literal(embedding), expected
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of that embedding.';
   END IF;
   IF norm = 0 THEN
@@ -708,5 +708,45 @@ BEGIN
     ' WHERE (schema_name, name) = ($1, $2)', document, schema_name, index_name || '_generation')
     USING schema_name, index_name;
   RETURN kept;
+END
+$$;
+
+
+-- What a search has to know of the embedding that answers: the active one, or the one that is named;
+-- all NULL where there is none, or it is not ready, unless one has to be. It is read for each
+-- search, so without what takes long to read, as a fingerprint does.
+CREATE FUNCTION pgsearch.answering(
+  schema_name text, index_name text, embedding text, is_required boolean DEFAULT true,
+  OUT id integer, OUT name text, OUT column_name text, OUT dimensions integer,
+  OUT similarity_stddev double precision
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+#variable_conflict use_column
+DECLARE
+  state text;
+BEGIN
+  SELECT e.id, e.name, e.column_name, e.dimensions, e.similarity_stddev, e.state
+  INTO answering.id, answering.name, answering.column_name, answering.dimensions,
+    answering.similarity_stddev, state
+  FROM pgsearch.embedding AS e
+  JOIN pgsearch.search_index AS i ON i.id = e.search_index_id
+  WHERE i.schema_name = answering.schema_name
+    AND i.name = answering.index_name
+    AND CASE WHEN answering.embedding IS NULL
+          THEN e.state = 'active' ELSE e.name = answering.embedding END;
+  IF answering.embedding IS NOT NULL AND is_required AND coalesce(state, '') NOT IN ('ready', 'active') THEN
+    RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot answer: it %',
+        quote_literal(answering.embedding), quote_ident(answering.index_name),
+        coalesce('is ' || state, 'does not exist')
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'See `pgsearch status`; `pgsearch sync` makes an embedding ready.';
+  END IF;
+  IF state NOT IN ('ready', 'active') THEN
+    answering.id := NULL;
+    answering.name := NULL;
+    answering.column_name := NULL;
+    answering.dimensions := NULL;
+    answering.similarity_stddev := NULL;
+  END IF;
 END
 $$;

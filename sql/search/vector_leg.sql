@@ -16,36 +16,14 @@ near AS MATERIALIZED (
   FROM nearest JOIN {document} AS document
     ON ({document_key}) = ({nearest_key}) AND document.length >= 0
 ),
--- Where many chunks of few documents are the nearest, or those of rows that are gone, the others
--- come from a second scan.
-further AS MATERIALIZED (
-  SELECT {chunk_key}, chunk.ordinal, {embedding} <=> {vector_with_settings} AS distance
-  FROM {chunk} AS chunk {narrowed}
-  WHERE {has_vector} {unless_few}
-    AND (SELECT count(*) >= {chunks} FROM nearest)
-    AND (SELECT count(DISTINCT ({near_key})) < {k} + {skip} FROM near)
-    AND ({chunk_key}) NOT IN (SELECT {nearest_key} FROM nearest)
-    AND EXISTS (
-      SELECT FROM {document} AS document
-      WHERE ({document_key}) = ({chunk_key}) AND document.length >= 0
-    )
-    {timely} {conditional}
-  ORDER BY {embedding} <=> {vector_with_settings}
-  LIMIT 10 * {chunks}
-),
+{further}
 vector_leg AS MATERIALIZED (
   SELECT
     {key}, generation, ordinal, 1 - distance AS similarity,
     row_number() OVER (ORDER BY distance, {key}) AS vector_rank
   FROM (
     SELECT DISTINCT ON ({key}) {key}, ordinal, distance, generation
-    FROM (
-      SELECT * FROM near
-      UNION ALL
-      SELECT further.*, document.generation
-      FROM further JOIN {document} AS document
-        ON ({document_key}) = ({further_key}) AND document.length >= 0
-    ) AS found
+    FROM {found_chunks}
     ORDER BY {key}, distance, ordinal
   ) AS closest
   ORDER BY distance, {key}
