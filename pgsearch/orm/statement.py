@@ -108,7 +108,7 @@ class Request:
     @property
     def chunks(self) -> int:
         """How many chunks the vector leg takes these documents from."""
-        return self.depth + self.depth // 2 + 10
+        return self.depth + 20
 
     @property
     def is_conditional(self) -> bool:

@@ -106,13 +106,7 @@ def search_statement(
 _PIECES: Final = ("few", "few_documents", "few_chunks", "narrowed", "unless_few", "conditional")
 
 
-def _statement(mode: str, holes: dict[str, Composable], *, is_brief: bool = False) -> str:
-    """Return the statement of a mode; a brief one may find too few documents."""
-    if is_brief:
-        holes = holes | {"further": SQL(""), "found_chunks": SQL("near")}
-    else:
-        found = "(SELECT * FROM near UNION ALL SELECT * FROM further) AS found"
-        holes = holes | {"further": _part("further", holes), "found_chunks": SQL(found)}
+def _statement(mode: str, holes: dict[str, Composable]) -> str:
     for part in ("question", "keyword_leg", "vector_leg"):
         holes = holes | {part: _part(part, holes)}
     return render(f"search/{mode}.sql", holes)
@@ -140,7 +134,8 @@ def _holes(definition: IndexDefinition) -> dict[str, Composable]:
 def _stale(definition: IndexDefinition) -> dict[str, Composable]:
     """Return what keeps passages of a text that has changed out, where they are to be hidden."""
     if definition.stale == "serve":
-        return dict.fromkeys(("timely", "timely_closest", "timely_passage"), SQL(""))
+        names = ("timely", "timely_closest", "timely_passage")
+        return dict.fromkeys(names, SQL(""))
     holes = definition_holes(definition)
     timely = SQL(
         "AND EXISTS (SELECT FROM {document} AS document\n"
@@ -214,8 +209,28 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
     statements = {
         f"{mode}_statement": SQL(_statement(mode, holes | places).strip("\n")) for mode in MODES
     }
-    brief = _statement("vector", holes | places, is_brief=True).strip("\n")
-    return parts | statements | {"brief_statement": SQL(brief)}
+    return parts | statements | _scan_parts(definition, holes)
+
+
+def _scan_parts(definition: IndexDefinition, holes: dict[str, Composable]) -> dict[str, Composable]:
+    """Return the parts of a vector search that is a scan and no more: it alone is planned anew.
+
+    What the scan has found is handed on in arrays, one for each column of the key.
+    """
+    keys = [(Identifier(column.name), sql_type(column.type)) for column in definition.key]
+    arrays = [SQL(f"keys_{n}") for n in range(1, len(keys) + 1)]
+    aggregates = (SQL("array_agg(nearest.{})").format(name) for name, _ in keys)
+    declared = (SQL("  {} {}[];\n").format(a, t) for a, (_, t) in zip(arrays, keys, strict=True))
+    holes = holes | {
+        "nearest_arrays": SQL(", ").join(aggregates),
+        "near_arrays": SQL(", ").join(SQL("answer.{}").format(array) for array in arrays),
+    }
+    return {
+        "declared_keys": SQL("").join(declared),
+        "scanned_keys": SQL(", ").join(arrays),
+        "scan": _part("scan", holes),
+        "scanned": _part("scanned", holes),
+    }
 
 
 def _filter_holes(

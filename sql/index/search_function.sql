@@ -15,6 +15,7 @@ LANGUAGE plpgsql STABLE
 -- statement anew for each call would take longer than running it.
 SET search_path FROM CURRENT
 SET jit = off AS $function$
+<<answer>>
 DECLARE
   answering record;
   configuration regconfig := {query_configuration};
@@ -25,6 +26,10 @@ DECLARE
   depth integer;
   chunks integer;
   settings text[];
+  -- What a scan of the HNSW index has found.
+{declared_keys}  distances double precision[];
+  contents text[];
+  generations bigint[];
   hits {hit}[];
   -- Parts of the statement. Without a filter there are none of most, and without phrases and words
   -- with a minus sign none of the last.
@@ -48,7 +53,7 @@ BEGIN
       mode := 'keyword';
     END IF;
     depth := CASE mode WHEN 'hybrid' THEN greatest({hybrid_depth}, 2 * (k + skip)) ELSE k + skip END;
-    chunks := depth + depth / 2 + 10;
+    chunks := depth + 20;
     stored := 'chunk.' || quote_ident(answering.column_name);
     IF filters <> '' THEN
       few := format($part${few}$part$, filters);
@@ -60,23 +65,25 @@ BEGIN
       unless_few := $part${unless_few}$part$;
     END IF;
     BEGIN
-      settings := pgsearch.begin_scan(coalesce(ef_search, greatest(chunks, {least_ef_search})));
-      IF mode = 'vector' THEN
-        -- Mostly it is enough, and to plan a second scan would take longer than this one does.
+      IF mode = 'vector' AND filters = '' AND condition IS NULL THEN
+        -- To plan the whole statement would take a good part of the time that the scan takes. So the
+        -- scan is made alone, and goes on for no longer than it takes to find `ef_search` chunks.
+        settings := pgsearch.begin_scan(coalesce(ef_search, greatest(chunks, {least_ef_search})), 'off');
         EXECUTE format($search$
-SELECT array_agg(ROW(found.*)::{hit}) FROM (
-{brief_statement}
-) AS found
-$search$, stored, few, few_documents, few_chunks, narrowed, unless_few, conditional)
-        INTO hits
-        USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
-          chunks, keyword_weight{filter_arguments};
+{scan}
+$search$, stored)
+        INTO {scanned_keys}, distances, contents, generations
+        USING query, k, vector, skip, depth, NULL, NULL, NULL, depth + 5;
+        hits := ARRAY(
+{scanned}
+        );
+        PERFORM pgsearch.end_scan(settings);
         IF cardinality(hits) = k THEN
-          PERFORM pgsearch.end_scan(settings);
           RETURN QUERY SELECT * FROM unnest(hits);
           RETURN;
         END IF;
       END IF;
+      settings := pgsearch.begin_scan(coalesce(ef_search, greatest(chunks, {least_ef_search})));
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$
 {keyword_statement}

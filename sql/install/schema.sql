@@ -647,7 +647,8 @@ $$;
 
 -- Sets how an HNSW index is scanned, until the transaction ends or end_scan puts back what it
 -- returns: what the caller had set.
-CREATE FUNCTION pgsearch.begin_scan(ef_search integer) RETURNS text[]
+CREATE FUNCTION pgsearch.begin_scan(ef_search integer, iterative text DEFAULT 'relaxed_order')
+RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
   before text[] := ARRAY[
@@ -657,7 +658,7 @@ DECLARE
     current_setting('hnsw.scan_mem_multiplier', true)
   ];
 BEGIN
-  PERFORM pgsearch.end_scan(ARRAY[least(ef_search, 1000)::text, 'relaxed_order', '100000', '8']);
+  PERFORM pgsearch.end_scan(ARRAY[least(ef_search, 1000)::text, iterative, '100000', '8']);
   RETURN before;
 END
 $$;

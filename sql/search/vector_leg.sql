@@ -16,14 +16,28 @@ near AS MATERIALIZED (
   FROM nearest JOIN {document} AS document
     ON ({document_key}) = ({nearest_key}) AND document.length >= 0
 ),
-{further}
+-- Where many chunks of few documents are the nearest, or those of rows that are gone, the others
+-- come from a second scan.
+further AS MATERIALIZED (
+  SELECT {chunk_key}, chunk.ordinal, {embedding} <=> {vector_with_settings} AS distance,
+    document.generation
+  FROM {chunk} AS chunk {narrowed}
+  JOIN {document} AS document ON ({document_key}) = ({chunk_key}) AND document.length >= 0
+  WHERE {has_vector} {unless_few}
+    AND (SELECT count(*) >= {chunks} FROM nearest)
+    AND (SELECT count(DISTINCT ({near_key})) < {k} + {skip} FROM near)
+    AND ({chunk_key}) NOT IN (SELECT {nearest_key} FROM nearest)
+    {timely} {conditional}
+  ORDER BY {embedding} <=> {vector_with_settings}
+  LIMIT 10 * {chunks}
+),
 vector_leg AS MATERIALIZED (
   SELECT
     {key}, generation, ordinal, 1 - distance AS similarity,
     row_number() OVER (ORDER BY distance, {key}) AS vector_rank
   FROM (
     SELECT DISTINCT ON ({key}) {key}, ordinal, distance, generation
-    FROM {found_chunks}
+    FROM (SELECT * FROM near UNION ALL SELECT * FROM further) AS found
     ORDER BY {key}, distance, ordinal
   ) AS closest
   ORDER BY distance, {key}
