@@ -23,8 +23,8 @@ STALE = ("serve", "hide")
 
 MAX_CHUNK_TOKENS = 8192
 
-#: Each filter brings four parameters of the search function, of which there can be a hundred.
-MAX_FILTERS = 23
+#: Each filter is a parameter of the search function at least, of which there can be a hundred.
+MAX_FILTERS = 90
 
 
 class TypedColumn(NamedTuple):

@@ -7,6 +7,7 @@ from psycopg import errors
 
 from pgsearch import database as product
 from pgsearch.definition import TypedColumn
+from pgsearch.errors import DeclarationError
 from pgsearch.names import MAX_BYTES
 from pgsearch.schema.filters import filter_parameters
 from tests.integration.test_search_sql import MODES, Hit, random_vector, search
@@ -201,3 +202,12 @@ def test_rows_that_are_gone_leave_no_gap(crowd: product.Connection, mode: str) -
     crowd.execute("DELETE FROM article WHERE id BETWEEN 2 AND 285")
     hits = search(crowd, "zebra", vector=CORNER, mode=mode)
     assert [hit.id for hit in hits] == [1, *range(286, 295)]
+
+
+def test_of_very_many_filters_there_is_equality() -> None:
+    columns = tuple(TypedColumn(f"c{n}", "integer") for n in range(23))
+    assert len(filter_parameters(article_index("some_search", filters=columns[:22]))) == 88
+    parameters = filter_parameters(article_index("many_search", filters=columns))
+    assert [parameter.name for parameter in parameters] == [column.name for column in columns]
+    with pytest.raises(DeclarationError, match="has 91 filters"):
+        article_index("all_search", filters=tuple(TypedColumn(f"c{n}", "text") for n in range(91)))
