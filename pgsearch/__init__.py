@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgsearch.declare import Chunking, Embedding, Expression, Model, SearchIndex
+from pgsearch.declare import BM25, Chunking, Embedding, Expression, Model, SearchIndex
 from pgsearch.errors import Error
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pgsearch.sync import sync_once
 
 __all__ = [
+    "BM25",
     "Chunking",
     "Embedding",
     "Error",

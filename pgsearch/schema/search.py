@@ -128,7 +128,52 @@ def _narrowing(definition: IndexDefinition, rows: Composable) -> dict[str, Compo
 
 
 def _holes(definition: IndexDefinition) -> dict[str, Composable]:
-    return definition_holes(definition) | _stale(definition)
+    return definition_holes(definition) | _stale(definition) | _bm25(definition)
+
+
+def _bm25(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return what a term scores in a document, for those that are found and those that are scored.
+
+    Positions stand in the order of the text columns, so that those of the first weights are counted
+    by leaving the others out: counting goes on weight by weight, and the differences are weighed.
+    """
+    bm25 = definition.bm25
+    holes: dict[str, Composable] = {}
+    for row in ("found", "document"):
+        tsv = SQL("{}.tsv").format(SQL(row))
+        if (bm25.k1, bm25.b, bm25.weights) == (1.2, 0.75, ()):
+            scored = SQL("pgsearch.bm25_term({tsv}, term.term, term.idf, {length})")
+        else:
+            scored = SQL("pgsearch.bm25({frequency}, term.idf, {length}, {k1}, {b})")
+        length = SQL("{}.length / {}").format(SQL(row), _MEAN_LENGTHS[row])
+        holes[f"{row}_bm25"] = scored.format(
+            tsv=tsv,
+            frequency=_frequency(definition, tsv),
+            length=length,
+            k1=Literal(bm25.k1),
+            b=Literal(bm25.b),
+        )
+    return holes
+
+
+_MEAN_LENGTHS: Final = {
+    "found": SQL("question.mean_length"),
+    "document": SQL("(SELECT mean_length FROM question)"),
+}
+
+
+def _frequency(definition: IndexDefinition, tsv: Composable) -> Composable:
+    """Return how often a term is in a document, by weights."""
+    groups = list(dict.fromkeys(column.weight for column in definition.text))
+    weights = [*map(definition.bm25.weight, groups), 0.0]
+    parts = []
+    for place in range(len(groups)):
+        difference = weights[place] - weights[place + 1]
+        mask = "{" + ",".join(str(int(w in groups[: place + 1])) for w in "DCBA") + "}"
+        count = SQL("{} * pgsearch.term_frequency({}, term.term, {}::real[])")
+        if difference:
+            parts.append(count.format(Literal(difference), tsv, Literal(mask)))
+    return SQL(" + ").join(parts) if parts else SQL("0.0::double precision")
 
 
 def _stale(definition: IndexDefinition) -> dict[str, Composable]:

@@ -751,3 +751,21 @@ BEGIN
   END IF;
 END
 $$;
+
+
+-- How often a term is in a tsvector, in positions of the weights that count; those must come before
+-- the others. See pgsearch.term_frequency(tsvector, tsquery).
+CREATE FUNCTION pgsearch.term_frequency(tsv tsvector, term tsquery, counting real[])
+RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN round(1 / (1.6449340668482264 * (1 - ts_rank(counting, tsv, term, 0))) - 0.5);
+
+
+-- What a term adds to a document's score, without BM25's constant factor k1 + 1.
+CREATE FUNCTION pgsearch.bm25(
+  frequency double precision, idf double precision, relative_length double precision,
+  k1 double precision, b double precision
+) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE WHEN frequency > 0
+  THEN idf * frequency / (frequency + k1 * (1 - b + b * relative_length)) ELSE 0 END;
