@@ -1,7 +1,7 @@
 """Documents that do not exist, as real ones are: words by Zipf's law, vectors in clusters.
 
 A document has a subject, which belongs to a topic, which belongs to a field; some subjects have a
-single document, some have hundreds. A quarter of its words are the topic's own; its vector lies
+single document, some have a hundred. A quarter of its words are the topic's own; its vector lies
 around the subject's, that around the topic's, and so on. Vectors vary in few directions much and in
 most a little. So they are like those of all-MiniLM-L6-v2 in what matters to an HNSW index: how
 similar the nearest is, the tenth and the hundredth, and how many directions there are around one
@@ -120,7 +120,8 @@ class Maker:
         of_subject = _OF_SUBJECT**0.5 * self._directions(subjects)
         self._subjects = common + topics[self._topic_of] + of_subject
         # Few subjects have many documents, and many few.
-        self._popular = np.cumsum(self._random.pareto(1.5, subjects) + 0.1)
+        popularity = self._random.pareto(1.5, subjects).clip(max=10) + 0.1
+        self._popular = np.cumsum(popularity)
         self._popular /= self._popular[-1]
 
     def _directions(self, count: int) -> Floats:

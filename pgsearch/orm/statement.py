@@ -30,7 +30,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 
 from pgsearch.declare import Embedding
 from pgsearch.definition import IndexDefinition
-from pgsearch.schema.search import HYBRID_DEPTH, LEAST_EF_SEARCH, search_statement
+from pgsearch.schema.search import HYBRID_DEPTH, search_statement
 
 #: Columns of a hit behind the source key, as in the composite type of the SQL function.
 HIT_COLUMNS: tuple[ColumnElement[Any], ...] = (
@@ -51,7 +51,7 @@ _STEPS: Final = (10, 20, 50, 100, 200, 500, 1000)
 #: A vector, once settings are made for the scan that it is for.
 _WITH_SETTINGS: Final = SQL(
     "(SELECT CASE WHEN set_config('hnsw.iterative_scan', 'relaxed_order', true) IS NOT NULL"
-    " AND set_config('hnsw.ef_search', {}, true) IS NOT NULL"
+    " AND set_config('hnsw.ef_search', {}::text, true) IS NOT NULL"
     " AND set_config('hnsw.max_scan_tuples', '100000', true) IS NOT NULL"
     " AND set_config('hnsw.scan_mem_multiplier', '8', true) IS NOT NULL"
     " THEN {} END)"
@@ -61,7 +61,7 @@ _WITH_SETTINGS: Final = SQL(
 #: The query's vector, read from a text once; there is none while the embedding cannot answer.
 _GIVEN: Final = SQL(
     "given AS MATERIALIZED (\n"
-    "  SELECT CAST({} AS vector) AS vector, similarity_stddev\n"
+    "  SELECT CAST({} AS vector) AS vector, similarity_stddev, documents\n"
     "  FROM pgsearch.answering({}, {}, {}, {}) WHERE similarity_stddev IS NOT NULL\n"
     "),"
 )
@@ -206,7 +206,11 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
             bound["vector"], definition.schema, definition.name, embedding.name, needed
         )
     vector = SQL("(SELECT vector FROM given)")
-    ef_search = request.ef_search or min(max(request.chunks, LEAST_EF_SEARCH), 1000)
+    ef_search: Composable = SQL(
+        "(SELECT pgsearch.usual_ef_search(documents, {}, {}) FROM given)"
+    ).format(request.chunks, request.rows is not None)
+    if request.ef_search is not None:
+        ef_search = Literal(request.ef_search)
     condition = SQL("(SELECT pgsearch.query_condition({}, {}))").format(configuration, query)
     # Left out where it is the index's own, so that an older index can answer too.
     of_terms = SQL(", ") + configuration if "language" in bound else SQL("")
@@ -219,7 +223,7 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
             "skip": bound["skip"],
             "given": given,
             "vector": vector,
-            "vector_with_settings": _WITH_SETTINGS.format(Literal(str(ef_search)), vector),
+            "vector_with_settings": _WITH_SETTINGS.format(ef_search, vector),
             "has_vector": SQL("{} IS NOT NULL AND {} IS NOT NULL").format(vector, stored),
             "depth": Literal(request.depth),
             "chunks": Literal(request.chunks),

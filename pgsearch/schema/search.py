@@ -43,9 +43,6 @@ PARAMETERS: Final = {
 #: Documents that each leg brings to a fusion at least: more of them hardly change the first ten.
 HYBRID_DEPTH: Final = 100
 
-#: Candidates that a scan of the HNSW index keeps at least, for what it finds to be the nearest.
-LEAST_EF_SEARCH: Final = 100
-
 #: Rows that a filter leaves are few up to here: to look at each takes less time than the scan of
 #: an HNSW index that passes over the others.
 FEW_ROWS: Final = 4000
@@ -219,7 +216,6 @@ def function_holes(definition: IndexDefinition) -> dict[str, Composable]:
             SQL("{}::regtype").format(Literal(t.as_string(None))) for t in types
         ),
         "hybrid_depth": Literal(HYBRID_DEPTH),
-        "least_ef_search": Literal(LEAST_EF_SEARCH),
         **_function_parts(definition),
         **filter_holes,
     }

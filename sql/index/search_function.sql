@@ -68,7 +68,8 @@ BEGIN
       IF mode = 'vector' AND filters = '' AND condition IS NULL THEN
         -- To plan the whole statement would take a good part of the time that the scan takes. So the
         -- scan is made alone, and goes on for no longer than it takes to find `ef_search` chunks.
-        settings := pgsearch.begin_scan(coalesce(ef_search, greatest(chunks, {least_ef_search})), 'off');
+        settings := pgsearch.begin_scan(
+          coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)), 'off');
         EXECUTE format($search$
 {scan}
 $search$, stored)
@@ -83,7 +84,8 @@ $search$, stored)
           RETURN;
         END IF;
       END IF;
-      settings := pgsearch.begin_scan(coalesce(ef_search, greatest(chunks, {least_ef_search})));
+      settings := pgsearch.begin_scan(
+        coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$
 {keyword_statement}

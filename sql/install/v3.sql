@@ -307,16 +307,16 @@ $$;
 CREATE FUNCTION pgsearch.answering(
   schema_name text, index_name text, embedding text, is_required boolean DEFAULT true,
   OUT id integer, OUT name text, OUT column_name text, OUT dimensions integer,
-  OUT similarity_stddev double precision
+  OUT similarity_stddev double precision, OUT documents bigint
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 #variable_conflict use_column
 DECLARE
   state text;
 BEGIN
-  SELECT e.id, e.name, e.column_name, e.dimensions, e.similarity_stddev, e.state
+  SELECT e.id, e.name, e.column_name, e.dimensions, e.similarity_stddev, i.document_count, e.state
   INTO answering.id, answering.name, answering.column_name, answering.dimensions,
-    answering.similarity_stddev, state
+    answering.similarity_stddev, answering.documents, state
   FROM pgsearch.embedding AS e
   JOIN pgsearch.search_index AS i ON i.id = e.search_index_id
   WHERE i.schema_name = answering.schema_name
@@ -357,3 +357,15 @@ CREATE FUNCTION pgsearch.bm25(
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN CASE WHEN frequency > 0
   THEN idf * frequency / (frequency + k1 * (1 - b + b * relative_length)) ELSE 0 END;
+
+
+-- Candidates that a scan of an HNSW index keeps, unless a search says how many: the more documents
+-- there are, the more it takes to find the nearest of them, and twice as many where a filter passes
+-- over some.
+CREATE FUNCTION pgsearch.usual_ef_search(documents bigint, chunks integer, is_filtered boolean)
+RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN least(
+  greatest(100, chunks, round(100 * sqrt(coalesce(documents, 0) / 200000.0)))
+    * CASE WHEN is_filtered THEN 2 ELSE 1 END,
+  1000)::integer;
