@@ -161,7 +161,7 @@ def search(
     """
     _check_request(query, limit, offset, mode, is_vector_given=vector is not None)
     _check_options(ef_search, fusion, keyword_weight)
-    chosen = _index(source, index)
+    chosen = index_of(source, index)
     asked = _embedding(chosen, embedding)
     if mode == "vector" and asked is None:
         raise QueryError(
@@ -253,7 +253,8 @@ def _table(source: Any) -> Table:
     return mapper.local_table
 
 
-def _index(source: Any, index: SearchIndex | str | None) -> SearchIndex:
+def index_of(source: Any, index: SearchIndex | str | None) -> SearchIndex:
+    """Return the search index that is asked, as `search` chooses it."""
     if isinstance(source, SearchIndex):
         return source
     table = _table(source)
