@@ -30,6 +30,7 @@ from pgsearch.declare import SearchIndex
 from pgsearch.errors import DeclarationError
 from pgsearch.orm.hit import Hit
 from pgsearch.orm.select import search
+from pgsearch.orm.statement import HIT_COLUMNS
 from pgsearch.orm.target import find_index
 
 #: Where a search is executed: with a session of its own for each.
@@ -143,9 +144,10 @@ class Retrieval:
         found = search(self.source, query, **options)
         if isinstance(self.source, (Table, SearchIndex)):
             # The table's columns, and then the hit's.
-            hit = list(found.selected_columns)[-len(Hit._fields) :]
+            hit = list(found.selected_columns)[len(index.source_table.columns) :]
         else:
             hit = list(found.column_descriptions[1]["expr"].exprs)
+        hit = hit[: len(HIT_COLUMNS)]
         text = _text(index, self.content, hit[Hit._fields.index("passage")])
         row = self._row(index.source_table).values()
         return found.with_only_columns(*row, text.label("text"), *hit)
