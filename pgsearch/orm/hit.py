@@ -41,7 +41,7 @@ class Hit(NamedTuple):
     passage: str | None
     stale: bool
     snippet: str | None = None
-    explanation: dict[str, Any] | None = None
+    explanation: dict[str, object] | None = None
 
 
 class _HitBundle(Bundle[Hit]):

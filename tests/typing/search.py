@@ -10,7 +10,7 @@ from typing import reveal_type
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from pgsearch import Hit, SearchIndex, search
+from pgsearch import Hit, SearchIndex, search, similar
 
 
 class Base(DeclarativeBase):
@@ -47,6 +47,13 @@ def further_clauses(session: Session) -> None:
     for article, hit in session.execute(asked):
         reveal_type(article)  # Article
         reveal_type(hit)  # Hit
+
+
+def rows_like_others(session: Session) -> None:
+    for article, hit in session.execute(similar(Article, 42, unlike=[1, 2], min_similarity=0.9)):
+        reveal_type(article)  # Article
+        reveal_type(hit.similarity)  # float | None
+        reveal_type(hit.snippet)  # str | None
 
 
 def conditions() -> None:
