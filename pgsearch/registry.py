@@ -62,6 +62,8 @@ class RegisteredIndex:
         filled: Whether every row that is not captured by a trigger has its document.
         refill: Whether the running fill does again what is there, after a change.
         is_partitioned: Whether its table is partitioned.
+        blind: The role from which row-level security hides rows, if there is one: that of the
+            connection, or the owner of the functions that read for it.
         embeddings: Its embeddings.
     """
 
@@ -74,6 +76,7 @@ class RegisteredIndex:
     filled: bool
     refill: bool
     is_partitioned: bool
+    blind: str | None
     embeddings: tuple[RegisteredEmbedding, ...]
 
     @property
@@ -114,6 +117,14 @@ class RegisteredIndex:
                 f"Search index {self.name} cannot read its table: the function {reader} is gone, "
                 "as after a DROP COLUMN … CASCADE.",
                 hint="`pgsearch doctor` prints the operation that mends it.",
+            )
+        if self.blind is not None:
+            return DatabaseError(
+                f"Row-level security hides rows of table {self.table} from the role "
+                f"{self.blind!r}, and search index {self.name} would be made of a part of them.",
+                hint="Let the worker be the owner of the table and its search index, or a member "
+                "of it, or ALTER ROLE … BYPASSRLS. Where the table has FORCE ROW LEVEL SECURITY, "
+                "its owner needs that too.",
             )
         return None
 

@@ -88,6 +88,9 @@ class IndexStatus:
         chunk_bytes: Size of the chunk table with its vectors.
         keyword_index_bytes: Size of the GIN index.
         estimated: Whether some numbers of rows are estimates, for a table is larger than 1 GB.
+        blind: The role from which row-level security hides rows, if there is one: that which asks,
+            and then only the rows that it may see are counted, or the one whose functions workers
+            call, and then they stop with an error.
         embeddings: Its embeddings, in the order of adding.
     """
 
@@ -111,6 +114,7 @@ class IndexStatus:
     chunk_bytes: int
     keyword_index_bytes: int
     estimated: bool
+    blind: str | None
     embeddings: tuple[EmbeddingStatus, ...]
 
 
@@ -156,6 +160,7 @@ def _index(connection: Connection, index: RegisteredIndex) -> IndexStatus:
         table=index.table or definition.table,
         capturing=index.capturing,
         filled=index.filled,
+        blind=index.blind,
         rebuilding=not index.filled and (index.refill or index.active is not None),
         reading=reading,
         catching_up=catching_up,

@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.plugins.drift",
     "tests.plugins.reconcile",
     "tests.plugins.pgbouncer",
+    "tests.plugins.security",
 ]

@@ -147,6 +147,12 @@ def _remarks(index: IndexStatus) -> list[str]:
         )
     elif not index.filled:
         remarks.append("Rows are read by a worker; if none runs: `pgsearch sync`.")
+    if index.blind is not None:
+        remarks.append(
+            f"Row-level security hides rows from the role {escape(index.blind)}: what is counted "
+            "are the rows that it may see. A worker needs a role that sees all of them: the owner "
+            "of the table, a member of it, or one with BYPASSRLS."
+        )
     if index.failed:
         remarks.append(f"The row that failed last says: {escape(index.last_error or '')}")
     elif index.retrying:

@@ -1,5 +1,5 @@
--- What PostgreSQL has parsed of a search index: functions with an SQL body, views and the conditions
--- of triggers. It cannot be compared with the text that it was made from. So each has a digest of how
+-- What PostgreSQL has parsed of a search index: functions with an SQL body, views, and the conditions
+-- of triggers and policies. It cannot be compared with the text that it was made from. So each has a digest of how
 -- PostgreSQL writes it out, and its comment keeps the digest from when it was made. Identifiers are
 -- left out of it, for a table or a column may be renamed; which columns of the table are named, in
 -- order, comes in `columns` by their numbers.
@@ -30,6 +30,13 @@ FROM (
          'pg_trigger'::regclass, t.oid, pg_get_triggerdef(t.oid)
   FROM pg_trigger AS t
   WHERE t.tgrelid = {source} AND t.tgname IN ({parsed})
+  UNION ALL
+  SELECT 'POLICY', p.polname, format('%I ON %s', p.polname, p.polrelid::regclass),
+         obj_description(p.oid, 'pg_policy'),
+         'pg_policy'::regclass, p.oid, pg_get_expr(p.polqual, p.polrelid)
+  FROM pg_policy AS p JOIN pg_class AS c ON c.oid = p.polrelid
+  WHERE c.relnamespace = to_regnamespace(quote_ident({schema_literal}))
+    AND p.polname IN ({policies}) AND p.polname = c.relname || '_visible'
 ) AS object
 CROSS JOIN LATERAL (
   SELECT

@@ -37,6 +37,14 @@ BEGIN
   PERFORM pgsearch.check_search(query, k, mode, skip, ef_search, fusion, vector IS NOT NULL);
   answering := pgsearch.answering_embedding({schema_literal}, {index_literal}, embedding);
   PERFORM pgsearch.check_vector(vector_dims(vector), vector_norm(vector), mode, answering);
+  -- Whom row-level security keeps from some rows searches among those that he may see. The policies
+  -- of documents and chunks see to that anyway; but no index on what is made of the text may be used
+  -- before they are asked, while the table's own policies may use any on what they compare.
+  IF filters = '' AND (SELECT c.relrowsecurity FROM pg_catalog.pg_class AS c
+                       WHERE c.oid = {document_name}::regclass)
+     AND row_security_active(pgsearch.source_table({schema_literal}, {index_literal})) THEN
+    filters := 'true';
+  END IF;
 {hold_source}  IF condition IS NOT NULL THEN
     conditional := $part${conditional}$part$;
   END IF;
