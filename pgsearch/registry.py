@@ -118,15 +118,20 @@ class RegisteredIndex:
                 "as after a DROP COLUMN … CASCADE.",
                 hint="`pgsearch doctor` prints the operation that mends it.",
             )
-        if self.blind is not None:
-            return DatabaseError(
-                f"Row-level security hides rows of table {self.table} from the role "
-                f"{self.blind!r}, and search index {self.name} would be made of a part of them.",
-                hint="Let the worker be the owner of the table and its search index, or a member "
-                "of it, or ALTER ROLE … BYPASSRLS. Where the table has FORCE ROW LEVEL SECURITY, "
-                "its owner needs that too.",
-            )
-        return None
+        return self.hidden
+
+    @property
+    def hidden(self) -> DatabaseError | None:
+        """The error that says from whom row-level security hides rows, if there is anybody."""
+        if self.blind is None:
+            return None
+        return DatabaseError(
+            f"Row-level security hides rows of table {self.table} from the role {self.blind!r}. "
+            f"Who works on search index {self.name}, or counts what it holds, has to see all rows.",
+            hint="Let it be the role that owns the table and its search index, or a member of it, "
+            "or one with BYPASSRLS. Where the table has FORCE ROW LEVEL SECURITY, the owner needs "
+            "BYPASSRLS, too.",
+        )
 
 
 def require_installed(connection: Connection) -> None:

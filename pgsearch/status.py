@@ -88,9 +88,7 @@ class IndexStatus:
         chunk_bytes: Size of the chunk table with its vectors.
         keyword_index_bytes: Size of the GIN index.
         estimated: Whether some numbers of rows are estimates, for a table is larger than 1 GB.
-        blind: The role from which row-level security hides rows, if there is one: that which asks,
-            and then only the rows that it may see are counted, or the one whose functions workers
-            call, and then they stop with an error.
+        blind: The role whose functions workers call, if row-level security hides rows from it.
         embeddings: Its embeddings, in the order of adding.
     """
 
@@ -127,8 +125,14 @@ def read_status(connection: Connection, *names: str) -> tuple[IndexStatus, ...]:
     Raises:
         NotInstalled: The schema `pgsearch` is absent or of another version.
         ObjectMissing: A name is not that of a search index.
+        DatabaseError: Row-level security hides rows from the role that asks.
     """
-    return tuple(_index(connection, index) for index in registry.read(connection, *names))
+    indexes = registry.read(connection, *names)
+    ((role,),) = connection.execute("SELECT current_user").fetchall()
+    for index in indexes:
+        if index.blind == role and index.hidden is not None:
+            raise index.hidden
+    return tuple(_index(connection, index) for index in indexes)
 
 
 def _row(connection: Connection, query: Composed, **parameters: object) -> dict[str, Any]:

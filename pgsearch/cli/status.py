@@ -149,9 +149,9 @@ def _remarks(index: IndexStatus) -> list[str]:
         remarks.append("Rows are read by a worker; if none runs: `pgsearch sync`.")
     if index.blind is not None:
         remarks.append(
-            f"Row-level security hides rows from the role {escape(index.blind)}: what is counted "
-            "are the rows that it may see. A worker needs a role that sees all of them: the owner "
-            "of the table, a member of it, or one with BYPASSRLS."
+            f"Row-level security hides rows from the role {escape(index.blind)}, whose functions "
+            "read them for workers, which stop with an error: give it BYPASSRLS, or take FORCE ROW "
+            "LEVEL SECURITY from the table."
         )
     if index.failed:
         remarks.append(f"The row that failed last says: {escape(index.last_error or '')}")

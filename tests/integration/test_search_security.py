@@ -15,9 +15,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 import pgsearch
 from pgsearch import Chunking, SearchIndex
 from pgsearch.database import Connection, sqlalchemy_url
-from pgsearch.schema.grants import grant_search
 from tests.integration.test_search_plans import HNSW, executed, part, plan
-from tests.plugins.search import HASH_V1, execute_all
+from tests.plugins.search import HASH_V1
 from tests.plugins.security import Library, few, values
 
 MODES = ("keyword", "vector", "hybrid")
@@ -110,9 +109,7 @@ def matching(secured: Library, query: str) -> set[int]:
 
 @asking
 @pytest.mark.parametrize("mode", MODES)
-def test_the_orm_finds_what_is_visible_and_all_of_it(
-    secured: Library, who: str, mode: str
-) -> None:
+def test_the_orm_finds_what_is_visible_and_all_of_it(secured: Library, who: str, mode: str) -> None:
     role, tenants, _ = ASKING[who]
     _, visible = connect(secured, who)
     engine = create_engine(sqlalchemy_url(secured.roles.url_of(role)))
@@ -137,8 +134,8 @@ def test_the_orm_finds_what_is_visible_and_all_of_it(
 def test_results_are_those_of_a_filter(secured: Library, tenants: list[int], mode: str) -> None:
     """In the same order, by the same scores: the best of what is visible, not some of it."""
     scored = (
-        "SELECT id, score FROM article_search('word2 word5 word9', mode => %s, vector => %s, k => 20,"
-        " tenant_id_in => %s::integer[])"
+        "SELECT id, score FROM article_search('word2 word5 word9', k => 20, mode => %s,"
+        " vector => %s, tenant_id_in => %s::integer[])"
     )
     wanted = secured.superuser.execute(scored, [mode, str(a_vector()), tenants]).fetchall()
     app = secured.connection("app", tenants)
@@ -222,7 +219,11 @@ def test_of_few_visible_rows_each_is_looked_at(secured: Library, mode: str) -> N
     read = [scans for name in ("nearest", "keyword_leg") for scans in leg(whole, name)]
     assert HNSW not in read
     assert "article_search_document_tsv_idx" not in read
-    assert set(read) <= {"article_pkey", "article_search_document_pkey", "article_search_chunk_pkey"}
+    assert set(read) <= {
+        "article_pkey",
+        "article_search_document_pkey",
+        "article_search_chunk_pkey",
+    }
 
 
 def leg(whole: dict[str, Any], name: str) -> dict[str, float]:

@@ -28,8 +28,8 @@ from tests.plugins.search import (
 #: A row is visible to whose setting names its tenant, and to the role that is called as its tenant.
 POLICIES = (
     "ALTER TABLE article ENABLE ROW LEVEL SECURITY",
-    "CREATE POLICY by_setting ON article"
-    " USING (tenant_id = ANY (nullif(current_setting('app.tenants', true), '')::integer[]))",
+    """CREATE POLICY by_setting ON article
+       USING (tenant_id = ANY (nullif(current_setting('app.tenants', true), '')::integer[]))""",
     "CREATE POLICY by_role ON article USING (current_user ~ ('^tenant_' || tenant_id || '_of_'))",
 )
 
@@ -105,7 +105,9 @@ class Library:
     def superuser(self) -> product.Connection:
         """A connection that sees everything."""
         if "" not in self._connections:
-            self._connections[""] = self._stack.enter_context(product.connect(self.roles.url))
+            self._connections[""] = self._stack.enter_context(
+                product.connect(self.roles.url, row_security=True)
+            )
         return self._connections[""]
 
     def visible(self, connection: product.Connection) -> set[int]:
