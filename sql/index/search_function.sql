@@ -42,7 +42,8 @@ BEGIN
   -- before they are asked, while the table's own policies may use any on what they compare.
   IF filters = '' AND (SELECT c.relrowsecurity FROM pg_catalog.pg_class AS c
                        WHERE c.oid = {document_name}::regclass)
-     AND row_security_active(pgsearch.source_table({schema_literal}, {index_literal})) THEN
+     AND coalesce(row_security_active(coalesce(
+       pgsearch.source_table({schema_literal}, {index_literal}), to_regclass({table_name}))), true) THEN
     filters := 'true';
   END IF;
 {hold_source}  IF condition IS NOT NULL THEN
