@@ -183,6 +183,26 @@ def test_what_is_asked_by_statistics_is_refused(secured: Library) -> None:
             app.execute(f"SELECT FROM article_search_{private}".encode())
 
 
+def test_a_word_of_a_few_documents_is_not_told_of(secured: Library) -> None:
+    """Nobody learns whether somebody else has written a word: what is rare looks like what is not
+    there, and neither keeps a common word from bringing results."""
+    app = secured.connection("app", [9])
+    query = "SELECT document_frequency, idf, tier FROM article_search_terms(%s, 10)"
+    ((elephant,), (unknown,), (common,)) = (
+        app.execute(query.encode(), [word]).fetchall() for word in ("elephant", "nobody", "word1")
+    )
+    ((exact,),) = secured.superuser.execute(
+        "SELECT count(*) FROM article_search_document WHERE tsv @@ 'eleph'"
+    ).fetchall()
+    assert exact == 8
+    assert elephant == unknown
+    assert elephant[0] == 20
+    assert common[0] > 3000
+    terms = "SELECT tier FROM article_search_terms('nobody word1', 10) ORDER BY idf"
+    assert values(app, terms) == [2, 1]
+    assert len(search(app, "nobody word1", "keyword")) == 10
+
+
 def test_default_privileges_open_nothing(secured: Library) -> None:
     """As where a role was given SELECT on all tables."""
     with secured.superuser.transaction(force_rollback=True):
