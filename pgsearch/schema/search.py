@@ -88,6 +88,7 @@ def search_statement(
         fusion: What becomes of the legs' scores: "exact" or "rrf".
     """
     pieces: dict[str, Composable] = {name: SQL("") for name in _PIECES}
+    pieces["is_first"] = SQL("tier = 1 OR {}").format(_is_hidden(definition))
     if rows is None:
         pieces |= _hidden(definition)
     else:
@@ -101,7 +102,15 @@ def search_statement(
 
 
 #: Parts of a statement that are not in every one.
-_PIECES = ("few", "few_documents", "few_chunks", "narrowed", "unless_few", "conditional")
+_PIECES = (
+    "few",
+    "few_documents",
+    "few_chunks",
+    "narrowed",
+    "unless_few",
+    "conditional",
+    "is_first",
+)
 
 
 def _statement(mode: str, holes: dict[str, Composable]) -> str:
@@ -117,29 +126,37 @@ def _part(name: str, holes: dict[str, Composable]) -> SQL:
 def _narrowing(definition: IndexDefinition, rows: Composable) -> dict[str, Composable]:
     """Return the parts that look only at some rows, but for `few_chunks`."""
     narrowed = SQL("JOIN ({}) AS filter USING ({})").format(rows, _holes(definition)["key"])
-    return _few(definition, rows, SQL("")) | {"narrowed": narrowed}
+    limit = SQL("{} + 1").format(Literal(FEW_ROWS))
+    return _few(definition, rows, limit, SQL("")) | {"narrowed": narrowed}
 
 
 def _hidden(definition: IndexDefinition) -> dict[str, Composable]:
     """Return the parts that look only at the rows which row-level security leaves, if few.
 
     Where it leaves many, the policies of documents and chunks are enough; where there is none,
-    nothing of this is executed.
+    nothing of this is executed, and by the limit the planner knows it.
     """
     table = Identifier(definition.schema, definition.table)
     rows = SQL("SELECT {} FROM {} AS source").format(_holes(definition)["source_key"], table)
-    hidden = SQL("row_security_active({})").format(Literal(table.as_string(None)))
-    return _few(definition, rows, hidden)
+    hidden = _is_hidden(definition)
+    limit = SQL("CASE WHEN {} THEN {} + 1 ELSE 0 END").format(hidden, Literal(FEW_ROWS))
+    return _few(definition, rows, limit, SQL("AND {}").format(hidden))
+
+
+def _is_hidden(definition: IndexDefinition) -> Composable:
+    """Return the condition that row-level security keeps who asks from some rows."""
+    table = Identifier(definition.schema, definition.table)
+    return SQL("row_security_active({})").format(Literal(table.as_string(None)))
 
 
 def _few(
-    definition: IndexDefinition, rows: Composable, hidden: Composable
+    definition: IndexDefinition, rows: Composable, limit: Composable, hidden: Composable
 ) -> dict[str, Composable]:
     holes = _holes(definition) | {
         "rows": rows,
         "few_rows": Literal(FEW_ROWS),
-        "if_hidden": SQL("WHERE {}").format(hidden) if hidden != SQL("") else hidden,
-        "and_hidden": SQL("AND {}").format(hidden) if hidden != SQL("") else hidden,
+        "few_limit": limit,
+        "and_hidden": hidden,
     }
     return {
         "few": _part("few", holes),

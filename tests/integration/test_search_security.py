@@ -283,3 +283,19 @@ def test_a_security_barrier_view(secured: Library) -> None:
                 secured.superuser.execute("SELECT * FROM article_search('word1')")
     finally:
         secured.superuser.execute("DROP VIEW own")
+
+
+@pytest.mark.parametrize("tenants", [FEW, MANY], ids=["few", "many"])
+def test_words_of_others_keep_nothing_back(secured: Library, tenants: list[int]) -> None:
+    """A rare word that only invisible rows hold does not stand for the words beside it."""
+    superuser, wanted = secured.superuser, str(set(tenants))
+    with superuser.transaction(force_rollback=True):
+        superuser.execute(
+            "INSERT INTO article (id, tenant_id, title, body)"
+            " SELECT 10000 + n, 60, 'Zebra', 'zebra' FROM generate_series(1, 40) AS n"
+        )
+        assert len(search(superuser, "zebra word1", "keyword")) == 10
+        superuser.execute(SQL("SET LOCAL ROLE {}").format(secured.roles.identifier("app")))
+        superuser.execute("SELECT set_config('app.tenants', %s, true)", [wanted])
+        assert len(search(superuser, "zebra word1", "keyword")) == 10
+        assert len(search(superuser, "zebra -word1", "keyword")) == 0
