@@ -16,11 +16,8 @@ BEGIN
   -- Columns that filters and policies compare, by the names that they have now.
   SELECT string_agg(quote_ident(a.attname), ', ') INTO read
   FROM pg_catalog.pg_attribute AS a
-  WHERE a.attrelid = source AND a.attnum IN (
-    SELECT d.refobjsubid FROM pg_catalog.pg_depend AS d
-    JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
-    WHERE r.ev_class = {filter_view_name}::regclass AND d.refobjid = source AND d.refobjsubid > 0
-  );
+  WHERE a.attrelid = source
+    AND a.attnum = ANY (pgsearch.columns_read({filter_view_name}::regclass, source));
   EXECUTE format('GRANT SELECT (%s) ON %s TO %s', read, source, {role_literal});
   FOR routine IN {search_routines}
   LOOP

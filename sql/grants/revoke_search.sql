@@ -20,14 +20,12 @@ BEGIN
     REVOKE SELECT ON {filter_view} FROM {role};
     SELECT string_agg(quote_ident(a.attname), ', ') INTO read
     FROM pg_catalog.pg_attribute AS a
-    -- Where the role may read the whole table, this would take a part of that away.
-    WHERE a.attrelid = source AND EXISTS (
-      SELECT FROM aclexplode(a.attacl) AS held WHERE held.grantee = {role_literal}::regrole
-    ) AND a.attnum IN (
-      SELECT d.refobjsubid FROM pg_catalog.pg_depend AS d
-      JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
-      WHERE r.ev_class = {filter_view_name}::regclass AND d.refobjid = source AND d.refobjsubid > 0
-    );
+    WHERE a.attrelid = source
+      AND a.attnum = ANY (pgsearch.columns_read({filter_view_name}::regclass, source))
+      -- Where the role may read the whole table, this would take a part of that away.
+      AND EXISTS (
+        SELECT FROM aclexplode(a.attacl) AS held WHERE held.grantee = {role_literal}::regrole
+      );
     IF read IS NOT NULL THEN
       EXECUTE format('REVOKE SELECT (%s) ON %s FROM %s', read, source, {role_literal});
     END IF;

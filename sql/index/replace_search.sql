@@ -23,21 +23,17 @@ BEGIN
   SELECT array_agg(DISTINCT held.grantee) INTO readers
   FROM pg_catalog.pg_proc AS p, aclexplode(p.proacl) AS held
   WHERE p.oid = to_regprocedure({terms_name_now}) AND held.grantee NOT IN (0, p.proowner)
-    AND (SELECT bool_and(has_column_privilege(held.grantee, source, d.refobjsubid::smallint, 'SELECT'))
-         FROM pg_catalog.pg_depend AS d
-         JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
-         WHERE r.ev_class = to_regclass({filter_view_name}) AND d.refobjid = source
-           AND d.refobjsubid > 0);
+    AND (SELECT bool_and(has_column_privilege(held.grantee, source, attnum, 'SELECT'))
+         FROM unnest(pgsearch.columns_read(to_regclass({filter_view_name}), source)) AS attnum);
   SELECT relacl INTO privileges FROM pg_catalog.pg_class WHERE oid = to_regclass({filter_view_name});
   -- squawk-ignore ban-drop-view
   DROP VIEW IF EXISTS {filter_view};
   {create_filter}
   PERFORM pgsearch.grant_again({filter_view_name}, privileges);
-  SELECT string_agg(DISTINCT quote_ident(a.attname), ', ') INTO filtered
-  FROM pg_catalog.pg_depend AS d
-  JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
-  JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-  WHERE r.ev_class = {filter_view_name}::regclass AND d.refobjid = source AND d.refobjsubid > 0;
+  SELECT string_agg(quote_ident(a.attname), ', ') INTO filtered
+  FROM pg_catalog.pg_attribute AS a
+  WHERE a.attrelid = source
+    AND a.attnum = ANY (pgsearch.columns_read({filter_view_name}::regclass, source));
   FOREACH reader IN ARRAY coalesce(readers, '{{}}') LOOP
     IF NOT has_table_privilege(reader, source, 'SELECT') THEN
       EXECUTE format('GRANT SELECT (%s) ON %s TO %s', filtered, source, reader::regrole);
