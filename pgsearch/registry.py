@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,6 +182,14 @@ def read(connection: Connection, *wanted: str) -> tuple[RegisteredIndex, ...]:
             for row in cursor.execute(resources.sql("registry/search_indexes.sql"))
         )
     return tuple(_named(found, name) for name in wanted) if wanted else found
+
+
+def require_sight(connection: Connection, indexes: Iterable[RegisteredIndex]) -> None:
+    """Raise DatabaseError if row-level security hides rows of search indexes from who asks."""
+    row = connection.execute("SELECT current_user").fetchone()
+    for index in indexes:
+        if index.hidden is not None and row == (index.blind,):
+            raise index.hidden
 
 
 def _embedding(row: dict[str, Any]) -> RegisteredEmbedding:

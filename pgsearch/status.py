@@ -128,10 +128,7 @@ def read_status(connection: Connection, *names: str) -> tuple[IndexStatus, ...]:
         DatabaseError: Row-level security hides rows from the role that asks.
     """
     indexes = registry.read(connection, *names)
-    ((role,),) = connection.execute("SELECT current_user").fetchall()
-    for index in indexes:
-        if index.blind == role and index.hidden is not None:
-            raise index.hidden
+    registry.require_sight(connection, indexes)
     return tuple(_index(connection, index) for index in indexes)
 
 

@@ -9,10 +9,9 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from pgsearch.drift.finding import Finding, Mend
 from pgsearch.drift.subject import Run, Subject, ask, literals
-from pgsearch.schema.security import command
 
-#: Commands of policies in the catalogue.
-_COMMANDS = {"SELECT": "r", "ALL": "*"}
+#: What a policy is in the catalogue: FOR SELECT, for everybody.
+_POLICY = {"command": "r", "is_permissive": True, "is_for_all": True, "has_check": False}
 
 
 def findings(run: Run, subject: Subject) -> Iterator[Finding]:
@@ -62,8 +61,7 @@ def _companion(subject: Subject, table: str, found: Mapping[str, Any]) -> Iterat
 def _policies(
     subject: Subject, table: str, found: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Finding]:
-    names = subject.definition.names
-    wanted = names.secured[table]
+    wanted = subject.definition.names.secured[table]
     for name, policy in found.items():
         # One that is restrictive only takes rows away.
         if name != wanted and policy["is_permissive"]:
@@ -78,16 +76,10 @@ def _policies(
     if wanted is None:
         return
     object_, policy = f"policy {wanted} of table {table}", found.get(wanted, {})
-    made = {
-        "command": _COMMANDS[command(names, table)],
-        "is_permissive": True,
-        "is_for_all": True,
-        "has_check": False,
-    }
     key = None if subject.gone else subject.numbered([c.name for c in subject.definition.key])
     if not policy:
         yield subject.finding(object_, "is missing", Mend.ALTER)
-    elif policy != made or subject.is_edited(wanted, key):
+    elif policy != _POLICY or subject.is_edited(wanted, key):
         yield subject.finding(object_, "was edited by hand", Mend.ALTER)
 
 

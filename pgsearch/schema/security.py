@@ -13,11 +13,6 @@ from pgsearch.schema.steps import Step, locked
 from pgsearch.schema.templates import columns, key_names, render
 
 
-def command(names: IndexNames, table: str) -> str:
-    """Return which commands a companion table's policy is for: whoever may, tries rows again."""
-    return "ALL" if table == names.queue else "SELECT"
-
-
 def follow_row_security(definition: IndexDefinition, holes: Mapping[str, Composable]) -> list[Step]:
     """Return the steps that give companion tables the row-level security that their table has.
 
@@ -44,7 +39,6 @@ def follow_row_security(definition: IndexDefinition, holes: Mapping[str, Composa
         if policy is not None:
             filled |= {
                 "policy_plain": Identifier(policy),
-                "command": SQL(command(definition.names, table)),
                 "companion_key": columns(key_names(definition), table),
             }
             for part in ("policy", "drop_policy"):

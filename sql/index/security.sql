@@ -17,7 +17,7 @@ BEGIN
 {parsed_objects}
       ) AS made ON made.kind = 'POLICY' AND made.name = p.polname
       WHERE p.polrelid = c.oid AND p.polname = {policy_name}
-        AND p.polpermissive AND p.polroles = '{{0}}' AND p.polwithcheck IS NULL
+        AND p.polcmd = 'r' AND p.polpermissive AND p.polroles = '{{0}}' AND p.polwithcheck IS NULL
         -- As it was written out when it was made, on the key of the same table.
         AND made.comment LIKE '% [' || made.digest || ']'
         AND made.columns @> (SELECT array_agg(attnum) FROM pg_attribute

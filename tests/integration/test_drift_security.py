@@ -158,6 +158,8 @@ def test_a_worker_that_cannot_see_all_rows(secured_url: str, roles: Roles) -> No
     said = CliRunner().invoke(main, ["--database", roles.url_of("hand"), "status"]).output
     assert f"error: Row-level security hides rows of table article from the role '{name}'" in said
     assert "hint: Let it be the role that owns the table" in said
+    said = CliRunner().invoke(main, ["--database", roles.url_of("hand"), "retry"]).output
+    assert f"error: Row-level security hides rows of table article from the role '{name}'" in said
     roles.execute(f"ALTER ROLE {name} BYPASSRLS")
     assert seen(secured_url) == []
     said = CliRunner().invoke(main, ["--database", roles.url_of("hand"), "status"]).output
