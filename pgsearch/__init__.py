@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgsearch.declare import Chunking, Embedding, Expression, Model, SearchIndex
+from pgsearch.declare import BM25, Chunking, Embedding, Expression, Model, SearchIndex
 from pgsearch.errors import Error
 
 if TYPE_CHECKING:
-    from pgsearch.orm import Hit, search
+    from pgsearch.orm import Hit, search, similar
     from pgsearch.sync import sync_once
 
 __all__ = [
+    "BM25",
     "Chunking",
     "Embedding",
     "Error",
@@ -21,6 +22,7 @@ __all__ = [
     "SearchIndex",
     "__version__",
     "search",
+    "similar",
     "sync_once",
 ]
 
@@ -29,10 +31,10 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Import what needs SQLAlchemy's ORM, or psycopg, when it is first used."""
-    if name in ("Hit", "search"):
-        from pgsearch.orm.select import Hit, search
+    if name in ("Hit", "search", "similar"):
+        from pgsearch.orm import Hit, search, similar
 
-        globals().update(Hit=Hit, search=search)
+        globals().update(Hit=Hit, search=search, similar=similar)
         return globals()[name]
     if name == "sync_once":
         from pgsearch.sync import sync_once

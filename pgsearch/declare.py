@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pgsearch import address, names
 from pgsearch.definition import (
+    BM25,
     Chunking,
     Expression,
     IndexDefinition,
@@ -21,7 +22,7 @@ from pgsearch.errors import DeclarationError
 if TYPE_CHECKING:
     from sqlalchemy import Column, FromClause, Table
 
-__all__ = ["Chunking", "Embedding", "Expression", "Model", "SearchIndex", "declared_on"]
+__all__ = ["BM25", "Chunking", "Embedding", "Expression", "Model", "SearchIndex", "declared_on"]
 
 #: HNSW takes `vector` columns of up to this many dimensions.
 MAX_DIMENSIONS = 2000
@@ -249,6 +250,7 @@ class SearchIndex:
             embedded: "serve" finds them, marked, "hide" does not.
         notify: Whether a change wakes the workers at once. It takes a lock of the whole server
             at each commit; without it they look every tenth of a second.
+        bm25: How keywords are ranked.
 
     Raises:
         DeclarationError: The declaration cannot work; its hint says what to write instead.
@@ -266,6 +268,7 @@ class SearchIndex:
     active: str | None = None
     stale: str = "serve"
     notify: bool = False
+    bm25: BM25 = field(default_factory=BM25)
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -382,6 +385,7 @@ class SearchIndex:
             filters=tuple(typed(self._column(name, "a filter")) for name in self.filters),
             chunking=self.chunking,
             stale=self.stale,
+            bm25=self.bm25,
             notify=self.notify,
         )
 

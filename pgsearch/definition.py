@@ -7,6 +7,7 @@ application and, in Alembic's offline mode, without a database.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,8 +24,8 @@ STALE = ("serve", "hide")
 
 MAX_CHUNK_TOKENS = 8192
 
-#: Each filter brings four parameters of the search function, of which there can be a hundred.
-MAX_FILTERS = 23
+#: Each filter is a parameter of the search function at least, of which there can be a hundred.
+MAX_FILTERS = 90
 
 
 class TypedColumn(NamedTuple):
@@ -135,6 +136,46 @@ class Chunking:
 
 
 @dataclass(frozen=True)
+class BM25:
+    """How keywords are ranked.
+
+    Args:
+        k1: How much more a word counts that is there more often, 0 or more: with 0 not at all.
+        b: How much the length of a document counts, 0 to 1: with 0 not at all.
+        weights: How often an occurrence counts in columns of a weight, as in {"A": 3.0}; once if it
+            is not named. Columns of one weight must stand next to each other then.
+    """
+
+    k1: float = 1.2
+    b: float = 0.75
+    weights: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        # In pairs, so that it can be hashed and compared.
+        pairs = tuple(sorted((str(w), float(v)) for w, v in dict(self.weights).items() if v != 1))
+        object.__setattr__(self, "weights", pairs)
+        if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
+            raise DeclarationError(
+                f"BM25(k1={self.k1}, b={self.b}): k1 must be 0 or more, and b from 0 to 1.",
+                hint="Leave them out for k1=1.2, b=0.75.",
+            )
+        for weight, value in pairs:
+            if weight not in WEIGHTS or not 0 <= value < math.inf:
+                raise DeclarationError(
+                    f"BM25 counts weight {weight!r} {value} times.",
+                    hint="Name weights A, B, C or D with a number from 0, as in {'A': 3.0}.",
+                )
+
+    def weight(self, name: str) -> float:
+        """Return how often an occurrence counts in columns of a weight."""
+        return dict(self.weights).get(name, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a migration and the registry keep it."""
+        return {"k1": self.k1, "b": self.b, "weights": dict(self.weights)}
+
+
+@dataclass(frozen=True)
 class IndexDefinition:
     """A search index over one source table, complete and validated.
 
@@ -150,6 +191,7 @@ class IndexDefinition:
         chunking: How text is cut into passages.
         stale: What becomes of passages of a text that has changed; see `STALE`.
         notify: Whether a change wakes the workers that listen.
+        bm25: How keywords are ranked.
     """
 
     name: str
@@ -163,6 +205,7 @@ class IndexDefinition:
     language_column: str | None = None
     stale: str = "serve"
     notify: bool = False
+    bm25: BM25 = field(default_factory=BM25)
 
     def __post_init__(self) -> None:
         self.names.check()
@@ -173,6 +216,7 @@ class IndexDefinition:
             names.check(self.language_column, "language column")
         self._check_key()
         self._check_text()
+        self._check_weights()
         self._check_filters()
         if self.stale not in STALE:
             raise DeclarationError(
@@ -223,6 +267,17 @@ class IndexDefinition:
             raise DeclarationError(
                 f"Search index {self.name!r}: the heading {heading!r} is not a text column.",
                 hint=f'Add it to the text columns, as in text={{"{heading}": "A", …}}.',
+            )
+
+    def _check_weights(self) -> None:
+        """Raise unless columns of one weight stand together, where weights count differently."""
+        order = [column.weight for column in self.text]
+        groups = [w for n, w in enumerate(order) if n == 0 or order[n - 1] != w]
+        if self.bm25.weights and len(groups) != len(set(groups)):
+            raise DeclarationError(
+                f"Search index {self.name!r}: BM25 counts weights differently, and columns of one "
+                f"weight stand apart: {', '.join(order)}.",
+                hint="Write text columns of the same weight next to each other.",
             )
 
     def _check_filters(self) -> None:
@@ -277,6 +332,8 @@ class IndexDefinition:
         used = {
             name: value for name in defaults if (value := getattr(self, name)) != defaults[name]
         }
+        if self.bm25 != BM25():
+            used["bm25"] = self.bm25.to_json()
         return used | {
             "name": self.name,
             "schema": self.schema,
@@ -309,6 +366,7 @@ class IndexDefinition:
             language_column=value.get("language_column"),
             stale=value.get("stale", "serve"),
             notify=value.get("notify", False),
+            bm25=BM25(**value.get("bm25", {})),
         )
 
 

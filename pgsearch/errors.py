@@ -13,6 +13,7 @@
     │   └── EmbeddingFailed     it failed on a text
     │       └── Throttled       its provider asks to wait
     ├── LifecycleError          an embedding is not in the state that a step needs
+    ├── LibraryMissing          an extra of pgsearch is not installed
     └── QueryError              a query that cannot be answered
 
 A message says what happened, to which object; `hint` says what to do next.
@@ -96,6 +97,10 @@ class Throttled(EmbeddingFailed):
 
 class LifecycleError(Error):
     """An embedding is not in the state that a step needs."""
+
+
+class LibraryMissing(Error, ImportError):
+    """A library that only an extra of pgsearch brings is not installed."""
 
 
 class QueryError(Error, ValueError):

@@ -26,8 +26,11 @@ RESERVED_COLUMNS = frozenset(
 
 #: Parameters of every search function, and PL/pgSQL's `found`; a filter must not be called so.
 RESERVED_PARAMETERS = frozenset(
-    {"query", "vector", "k", "mode", "embedding", "found", "query_language"}
-)
+    {
+        "ef_search", "embedding", "found", "fusion", "k", "keyword_weight", "mode", "query",
+        "query_language", "skip", "vector",
+    }
+)  # fmt: skip
 
 #: What a name cannot bring into a function's body or a driver's query, however it is quoted.
 _UNUSABLE = re.compile(r"[\x01-\x1f\x7f%]|\$\w*\$")

@@ -9,4 +9,5 @@ pytest_plugins = [
     "tests.plugins.reconcile",
     "tests.plugins.pgbouncer",
     "tests.plugins.security",
+    "tests.plugins.published",
 ]

@@ -23,6 +23,9 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 SIZES: Final = (200_000, 1_000_000)
 
+#: A quarter of a small database server's memory.
+_SHARED_BUFFERS: Final = "6GB"
+
 #: What a size is to reach, and how the keyword leg may grow from the smallest to the largest.
 _TARGETS: Final = {
     "hybrid_p50_ratio": "<= 1.25",
@@ -99,7 +102,7 @@ def main(
     seen: list[Seen] = []
     met = True
     try:
-        with server(int(postgres)):
+        with server(int(postgres), shared_buffers=_SHARED_BUFFERS):
             for rows in sorted(sizes):
                 settings = Settings(rows, queries, with_langchain=not no_langchain)
                 seen.append(measure(settings, lambda what: click.echo(what, err=True)))

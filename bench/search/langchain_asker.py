@@ -19,7 +19,7 @@ from langchain_postgres import PGEngine, PGVectorStore
 from langchain_postgres.v2.hybrid_search_config import HybridSearchConfig
 
 
-class _Given(Embeddings):  # type: ignore[misc]  # it is not installed here
+class _Given(Embeddings):
     """Makes the vector that was given with the question."""
 
     def __init__(self) -> None:

@@ -71,8 +71,12 @@ class Ways:
     _terms: dict[str, list[Any]] = field(default_factory=dict)
 
     def set_up(self) -> None:
-        """Set what the SQL by hand needs to find as much as pgsearch does."""
-        self.connection.execute("SET hnsw.ef_search = 100")
+        """Set what the SQL by hand needs to find as much as pgsearch does: what it sets."""
+        self.connection.execute(
+            "SELECT set_config('hnsw.ef_search',"
+            " pgsearch.usual_ef_search(document_count, 0, false)::text, false)"
+            " FROM pgsearch.search_index"
+        )
         self.connection.execute("SET hnsw.iterative_scan = relaxed_order")
 
     def all(self) -> list[Way]:

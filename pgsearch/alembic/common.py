@@ -8,7 +8,7 @@ from typing import Any, Self
 from alembic.operations import MigrateOperation
 
 from pgsearch.alembic.execute import Reader
-from pgsearch.definition import Chunking, Expression, IndexDefinition
+from pgsearch.definition import BM25, Chunking, Expression, IndexDefinition
 
 
 class PgsearchOp(MigrateOperation):
@@ -40,6 +40,7 @@ class DefiningOp(PgsearchOp):
         filters: Mapping[str, str] | Sequence[str] = (),
         chunking: Chunking | None = None,
         stale: str = "serve",
+        bm25: BM25 | None = None,
         notify: bool = False,
         schema: str | None = None,
     ) -> None:
@@ -52,6 +53,7 @@ class DefiningOp(PgsearchOp):
         self.filters = filters
         self.chunking = chunking or Chunking()
         self.stale = stale
+        self.bm25 = bm25 or BM25()
         self.notify = notify
         self.schema = schema
 
@@ -73,6 +75,7 @@ class DefiningOp(PgsearchOp):
             filters=dict(definition.filters),
             chunking=definition.chunking,
             stale=definition.stale,
+            bm25=definition.bm25,
             notify=definition.notify,
             schema=schema,
             **options,
@@ -93,5 +96,6 @@ class DefiningOp(PgsearchOp):
             filters=source.typed(self.filters),
             chunking=self.chunking,
             stale=self.stale,
+            bm25=self.bm25,
             notify=self.notify,
         )

@@ -23,7 +23,7 @@ from alembic.operations import MigrateOperation, Operations
 from pgsearch.alembic.catalogue import broken_indexes
 from pgsearch.alembic.common import DefiningOp, NothingOp, PgsearchOp
 from pgsearch.alembic.execute import Reader, quoted, run
-from pgsearch.definition import Chunking, Expression, IndexDefinition
+from pgsearch.definition import BM25, Chunking, Expression, IndexDefinition
 from pgsearch.names import IndexNames
 from pgsearch.schema import companions
 from pgsearch.schema import index as index_ddl
@@ -90,6 +90,7 @@ class CreateSearchIndexOp(DefiningOp):
         filters: Mapping[str, str] | Sequence[str] = (),
         chunking: Chunking | None = None,
         stale: str = "serve",
+        bm25: BM25 | None = None,
         notify: bool = False,
         schema: str | None = None,
     ) -> None:
@@ -111,6 +112,7 @@ class CreateSearchIndexOp(DefiningOp):
             chunking: How text is cut into passages.
             stale: What becomes of passages of a text that has changed, until its new ones are
                 embedded: "serve" finds them, marked, "hide" does not.
+            bm25: How keywords are ranked.
             notify: Whether a change wakes the workers that listen.
             schema: The table's schema; found along the search path when left out.
 
@@ -129,6 +131,7 @@ class CreateSearchIndexOp(DefiningOp):
                 filters=filters,
                 chunking=chunking,
                 stale=stale,
+                bm25=bm25,
                 notify=notify,
                 schema=schema,
             )
@@ -174,6 +177,7 @@ class AlterSearchIndexOp(DefiningOp):
         filters: Mapping[str, str] | Sequence[str] = (),
         chunking: Chunking | None = None,
         stale: str = "serve",
+        bm25: BM25 | None = None,
         notify: bool = False,
         schema: str | None = None,
         refill: bool = False,
@@ -196,6 +200,7 @@ class AlterSearchIndexOp(DefiningOp):
             filters: As in `create_search_index`.
             chunking: As in `create_search_index`.
             stale: As in `create_search_index`.
+            bm25: As in `create_search_index`.
             notify: As in `create_search_index`.
             schema: The table's schema.
             refill: Whether workers shall do everything again, for changes may have been missed.
@@ -211,6 +216,7 @@ class AlterSearchIndexOp(DefiningOp):
                 filters=filters,
                 chunking=chunking,
                 stale=stale,
+                bm25=bm25,
                 notify=notify,
                 schema=schema,
                 refill=refill,

@@ -16,7 +16,7 @@ from pgsearch.alembic import embeddings, grants, operations
 from pgsearch.alembic.common import NothingOp, PgsearchOp
 from pgsearch.alembic.mend import MendOp
 from pgsearch.declare import Model
-from pgsearch.definition import Chunking, Expression
+from pgsearch.definition import BM25, Chunking, Expression
 
 
 def _call(context: AutogenContext, name: str, *positional: Any, **named: Any) -> str:
@@ -31,7 +31,7 @@ def _call(context: AutogenContext, name: str, *positional: Any, **named: Any) ->
 
 
 def _value(context: AutogenContext, value: Any) -> str:
-    if isinstance(value, (Model, Chunking, Expression)):
+    if isinstance(value, (BM25, Model, Chunking, Expression)):
         name = type(value).__name__
         context.imports.add(f"from pgsearch import {name}")
         return f"{name}({', '.join(_fields(value))})"
@@ -43,15 +43,17 @@ def _value(context: AutogenContext, value: Any) -> str:
     return _literal(value)
 
 
-def _fields(value: Model | Chunking | Expression) -> list[str]:
+def _fields(value: BM25 | Model | Chunking | Expression) -> list[str]:
     """Return a declaration's arguments that differ from their defaults, its name or SQL first."""
     written = []
     for field in fields(value):
         content = getattr(value, field.name)
+        if field.name == "weights":
+            content = dict(content)
         text = _literal(content)
         if field.name in ("name", "sql"):
             written.append(text)
-        elif content != field.default:
+        elif content not in (field.default, {}):
             written.append(f"{field.name}={text}")
     return written
 
@@ -79,6 +81,7 @@ _DEFINITION: dict[str, Any] = {
     "filters": {},
     "chunking": None,
     "stale": "serve",
+    "bm25": BM25(),
     "notify": False,
     "schema": None,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from pgsearch.orm.select import Hit, search
+from pgsearch.orm.examples import similar
+from pgsearch.orm.hit import Hit
+from pgsearch.orm.select import search
 
-__all__ = ["Hit", "search"]
+__all__ = ["Hit", "search", "similar"]

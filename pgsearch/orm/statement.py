@@ -30,7 +30,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 
 from pgsearch.declare import Embedding
 from pgsearch.definition import IndexDefinition
-from pgsearch.schema.search import HYBRID_DEPTH, LEAST_EF_SEARCH, search_statement
+from pgsearch.schema.search import HYBRID_DEPTH, search_statement
 
 #: Columns of a hit behind the source key, as in the composite type of the SQL function.
 HIT_COLUMNS: tuple[ColumnElement[Any], ...] = (
@@ -51,7 +51,7 @@ _STEPS: Final = (10, 20, 50, 100, 200, 500, 1000)
 #: A vector, once settings are made for the scan that it is for.
 _WITH_SETTINGS: Final = SQL(
     "(SELECT CASE WHEN set_config('hnsw.iterative_scan', 'relaxed_order', true) IS NOT NULL"
-    " AND set_config('hnsw.ef_search', {}, true) IS NOT NULL"
+    " AND set_config('hnsw.ef_search', {}::text, true) IS NOT NULL"
     " AND set_config('hnsw.max_scan_tuples', '100000', true) IS NOT NULL"
     " AND set_config('hnsw.scan_mem_multiplier', '8', true) IS NOT NULL"
     " THEN {} END)"
@@ -61,8 +61,8 @@ _WITH_SETTINGS: Final = SQL(
 #: The query's vector, read from a text once; there is none while the embedding cannot answer.
 _GIVEN: Final = SQL(
     "given AS MATERIALIZED (\n"
-    "  SELECT CAST({} AS vector) AS vector, similarity_stddev\n"
-    "  FROM pgsearch.answering_embedding({}, {}, {}, {}) WHERE similarity_stddev IS NOT NULL\n"
+    "  SELECT CAST({} AS vector) AS vector, similarity_stddev, documents\n"
+    "  FROM pgsearch.answering({}, {}, {}, {}) WHERE similarity_stddev IS NOT NULL\n"
     "),"
 )
 
@@ -76,35 +76,39 @@ class Request:
         k: How many results.
         skip: How many are left out before them.
         mode: "keyword", "vector" or "hybrid".
-        vector: The query's vector as text; None for keywords.
+        vector: The query's vector, or a text of it, as SQL; None for keywords.
         language: The language of the query, where rows have one.
         ef_search: Candidates that a scan of the HNSW index keeps; chosen if None.
         fusion: "exact" or "rrf".
         keyword_weight: What the keyword leg counts in the fusion; its own default if None.
+        rows: A query for the keys of the rows that are searched; all if None.
+        boost: A query for keys and what is added to their scores, called `boost`.
     """
 
     query: str
     k: int
     skip: int
     mode: str
-    vector: str | None
+    vector: ColumnElement[Any] | None
     language: str | None
     ef_search: int | None
     fusion: str
     keyword_weight: float | None
+    rows: Select[Any] | None
+    boost: Select[Any] | None
 
     @property
     def depth(self) -> int:
         """How many documents each leg brings."""
         wanted = self.k + self.skip
-        if self.mode == "hybrid":
+        if self.mode == "hybrid" or self.boost is not None:
             return max(HYBRID_DEPTH, 2 * wanted)
         return min(step for step in _STEPS if step >= wanted)
 
     @property
     def chunks(self) -> int:
         """How many chunks the vector leg takes these documents from."""
-        return self.depth + self.depth // 2 + 10
+        return self.depth + 20
 
     @property
     def is_conditional(self) -> bool:
@@ -121,12 +125,16 @@ class Request:
             bound["query"] = literal(self.query, Text)
             if self.language is not None:
                 bound["language"] = literal(self.language, Text)
-        if self.mode != "keyword":
-            bound["vector"] = literal(self.vector, Text)
+        if self.vector is not None:
+            bound["vector"] = self.vector
         if self.mode == "hybrid":
             usual = 1.0 if self.fusion == "rrf" else 4.0
             weight = usual if self.keyword_weight is None else self.keyword_weight
             bound["keyword_weight"] = literal(weight, Float)
+        if self.rows is not None:
+            bound["rows"] = self.rows.correlate(None).scalar_subquery()
+        if self.boost is not None:
+            bound["boost"] = self.boost.correlate(None).scalar_subquery()
         return bound
 
 
@@ -144,7 +152,6 @@ class SearchStatement(FunctionElement[Any]):
         definition: IndexDefinition,
         embedding: Embedding | None,
         request: Request,
-        keys: Select[Any] | None,
     ) -> None:
         self.definition = definition
         self.embedding = embedding
@@ -162,8 +169,6 @@ class SearchStatement(FunctionElement[Any]):
             ]
         )
         clauses = request.values()
-        if keys is not None:
-            clauses["rows"] = keys.correlate(None).scalar_subquery()
         self.places = tuple(clauses)
         super().__init__(literal_column(identity.replace(":", "\\:")), *clauses.values())
 
@@ -201,7 +206,11 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
             bound["vector"], definition.schema, definition.name, embedding.name, needed
         )
     vector = SQL("(SELECT vector FROM given)")
-    ef_search = request.ef_search or min(max(request.chunks, LEAST_EF_SEARCH), 1000)
+    ef_search: Composable = SQL(
+        "(SELECT pgsearch.usual_ef_search(documents, {}, {}) FROM given)"
+    ).format(request.chunks, request.rows is not None)
+    if request.ef_search is not None:
+        ef_search = Literal(request.ef_search)
     condition = SQL("(SELECT pgsearch.query_condition({}, {}))").format(configuration, query)
     # Left out where it is the index's own, so that an older index can answer too.
     of_terms = SQL(", ") + configuration if "language" in bound else SQL("")
@@ -214,7 +223,7 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
             "skip": bound["skip"],
             "given": given,
             "vector": vector,
-            "vector_with_settings": _WITH_SETTINGS.format(Literal(str(ef_search)), vector),
+            "vector_with_settings": _WITH_SETTINGS.format(ef_search, vector),
             "has_vector": SQL("{} IS NOT NULL AND {} IS NOT NULL").format(vector, stored),
             "depth": Literal(request.depth),
             "chunks": Literal(request.chunks),
@@ -226,6 +235,7 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
             "embedding": stored,
         },
         rows=bound.get("rows"),
+        boost=bound.get("boost"),
         is_conditional=request.is_conditional,
         fusion=request.fusion,
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from psycopg.sql import SQL, Composed, Identifier
 
-from pgsearch.definition import IndexDefinition
+from pgsearch.definition import MAX_FILTERS, IndexDefinition
 from pgsearch.names import MAX_BYTES
 
 
@@ -44,9 +44,14 @@ def filter_parameters(definition: IndexDefinition) -> tuple[FilterParameter, ...
     """Return the parameters for a search index's filters: equality, one of several, a range.
 
     Those for equality have the names of their columns. Of the others, one whose name is another
-    column's is left out, and so is one whose name is too long for PostgreSQL.
+    column's is left out, and so is one whose name is too long for PostgreSQL; all of them are,
+    where there would be more than a function can have.
     """
-    return tuple(_parameters(definition))
+    parameters = tuple(_parameters(definition))
+    if len(parameters) <= MAX_FILTERS:
+        return parameters
+    columns = {column.name for column in definition.filters}
+    return tuple(parameter for parameter in parameters if parameter.name in columns)
 
 
 def _parameters(definition: IndexDefinition) -> Iterator[FilterParameter]:

@@ -43,9 +43,6 @@ PARAMETERS: Final = {
 #: Documents that each leg brings to a fusion at least: more of them hardly change the first ten.
 HYBRID_DEPTH: Final = 100
 
-#: Candidates that a scan of the HNSW index keeps at least, for what it finds to be the nearest.
-LEAST_EF_SEARCH: Final = 100
-
 #: Rows that a filter leaves are few up to here: to look at each takes less time than the scan of
 #: an HNSW index that passes over the others.
 FEW_ROWS: Final = 4000
@@ -69,6 +66,7 @@ def search_statement(
     request: Mapping[str, Composable],
     *,
     rows: Composable | None = None,
+    boost: Composable | None = None,
     is_conditional: bool = True,
     fusion: str = "exact",
 ) -> str:
@@ -84,16 +82,19 @@ def search_statement(
             given (common table expressions that the others read, or nothing).
         rows: A query for the keys of the rows that are searched; if None, all, of which row-level
             security may leave few.
+        boost: A query for keys and what is added to their scores, called `boost`.
         is_conditional: Whether the query may have a condition.
         fusion: What becomes of the legs' scores: "exact" or "rrf".
     """
-    pieces: dict[str, Composable] = {name: SQL("") for name in _PIECES}
+    pieces: dict[str, Composable] = {name: SQL("") for name in (*_PIECES, "boosted")}
     pieces["is_first"] = SQL("tier = 1 OR {}").format(_is_hidden(definition))
     if rows is None:
         pieces |= _hidden(definition)
     else:
         pieces |= _narrowing(definition, rows)
     holes = _holes(definition) | pieces | dict(request)
+    if boost is not None:
+        holes["boosted"] = _part("boosted", holes | {"boost": boost})
     if is_conditional:
         holes["conditional"] = _part("conditional", holes)
     holes["few_chunks"] = _part("few_chunks", holes)
@@ -102,7 +103,7 @@ def search_statement(
 
 
 #: Parts of a statement that are not in every one.
-_PIECES = (
+_PIECES: Final = (
     "few",
     "few_documents",
     "few_chunks",
@@ -166,13 +167,59 @@ def _few(
 
 
 def _holes(definition: IndexDefinition) -> dict[str, Composable]:
-    return definition_holes(definition) | _stale(definition)
+    return definition_holes(definition) | _stale(definition) | _bm25(definition)
+
+
+def _bm25(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return what a term scores in a document, for those that are found and those that are scored.
+
+    Positions stand in the order of the text columns, so that those of the first weights are counted
+    by leaving the others out: counting goes on weight by weight, and the differences are weighed.
+    """
+    bm25 = definition.bm25
+    holes: dict[str, Composable] = {}
+    for row in ("found", "document"):
+        tsv = SQL("{}.tsv").format(SQL(row))
+        if (bm25.k1, bm25.b, bm25.weights) == (1.2, 0.75, ()):
+            scored = SQL("pgsearch.bm25_term({tsv}, term.term, term.idf, {length})")
+        else:
+            scored = SQL("pgsearch.bm25({frequency}, term.idf, {length}, {k1}, {b})")
+        length = SQL("{}.length / {}").format(SQL(row), _MEAN_LENGTHS[row])
+        holes[f"{row}_bm25"] = scored.format(
+            tsv=tsv,
+            frequency=_frequency(definition, tsv),
+            length=length,
+            k1=Literal(bm25.k1),
+            b=Literal(bm25.b),
+        )
+    return holes
+
+
+_MEAN_LENGTHS: Final = {
+    "found": SQL("question.mean_length"),
+    "document": SQL("(SELECT mean_length FROM question)"),
+}
+
+
+def _frequency(definition: IndexDefinition, tsv: Composable) -> Composable:
+    """Return how often a term is in a document, by weights."""
+    groups = list(dict.fromkeys(column.weight for column in definition.text))
+    weights = [*map(definition.bm25.weight, groups), 0.0]
+    parts = []
+    for place in range(len(groups)):
+        difference = weights[place] - weights[place + 1]
+        mask = "{" + ",".join(str(int(w in groups[: place + 1])) for w in "DCBA") + "}"
+        count = SQL("{} * pgsearch.term_frequency({}, term.term, {}::real[])")
+        if difference:
+            parts.append(count.format(Literal(difference), tsv, Literal(mask)))
+    return SQL(" + ").join(parts) if parts else SQL("0.0::double precision")
 
 
 def _stale(definition: IndexDefinition) -> dict[str, Composable]:
     """Return what keeps passages of a text that has changed out, where they are to be hidden."""
     if definition.stale == "serve":
-        return dict.fromkeys(("timely", "timely_closest", "timely_passage"), SQL(""))
+        names = ("timely", "timely_closest", "timely_passage")
+        return dict.fromkeys(names, SQL(""))
     holes = definition_holes(definition)
     timely = SQL(
         "AND EXISTS (SELECT FROM {document} AS document\n"
@@ -211,7 +258,6 @@ def function_holes(definition: IndexDefinition) -> dict[str, Composable]:
             SQL("{}::regtype").format(Literal(t.as_string(None))) for t in types
         ),
         "hybrid_depth": Literal(HYBRID_DEPTH),
-        "least_ef_search": Literal(LEAST_EF_SEARCH),
         **_function_parts(definition),
         **filter_holes,
     }
@@ -234,6 +280,7 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
         "embedding": stored,
         "has_vector": stored + SQL(" IS NOT NULL"),
         "given": SQL(""),
+        "boosted": SQL(""),
     }
     rows = SQL("SELECT {} FROM {} AS source WHERE %1$s").format(key, view)
     parts: dict[str, Composable] = _narrowing(definition, rows)
@@ -245,7 +292,28 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
     statements = {
         f"{mode}_statement": SQL(_statement(mode, holes | places).strip("\n")) for mode in MODES
     }
-    return parts | statements
+    return parts | statements | _scan_parts(definition, holes)
+
+
+def _scan_parts(definition: IndexDefinition, holes: dict[str, Composable]) -> dict[str, Composable]:
+    """Return the parts of a vector search that is a scan and no more: it alone is planned anew.
+
+    What the scan has found is handed on in arrays, one for each column of the key.
+    """
+    keys = [(Identifier(column.name), sql_type(column.type)) for column in definition.key]
+    arrays = [SQL(f"keys_{n}") for n in range(1, len(keys) + 1)]
+    aggregates = (SQL("array_agg(nearest.{})").format(name) for name, _ in keys)
+    declared = (SQL("  {} {}[];\n").format(a, t) for a, (_, t) in zip(arrays, keys, strict=True))
+    holes = holes | {
+        "nearest_arrays": SQL(", ").join(aggregates),
+        "near_arrays": SQL(", ").join(SQL("answer.{}").format(array) for array in arrays),
+    }
+    return {
+        "declared_keys": SQL("").join(declared),
+        "scanned_keys": SQL(", ").join(arrays),
+        "scan": _part("scan", holes),
+        "scanned": _part("scanned", holes),
+    }
 
 
 def _filter_holes(

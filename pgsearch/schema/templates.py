@@ -119,6 +119,8 @@ def definition_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "near",
         "further",
         "candidate",
+        "ranked",
+        "boosted",
         "best",
     )
     for alias in aliases:

@@ -15,15 +15,22 @@ LANGUAGE plpgsql STABLE
 -- statement anew for each call would take longer than running it.
 SET search_path FROM CURRENT
 SET jit = off AS $function$
+<<answer>>
 DECLARE
-  answering pgsearch.embedding;
+  answering record;
   configuration regconfig := {query_configuration};
-  condition tsquery := pgsearch.query_condition(configuration, query);
+  -- Without a quote or a minus sign there is none.
+  condition tsquery := CASE WHEN query ~ '["-]' THEN pgsearch.query_condition(configuration, query) END;
   filters text := concat_ws(' AND '{filter_conditions});
   -- How many documents each leg brings, and how many chunks they are taken from.
   depth integer;
   chunks integer;
   settings text[];
+  -- What a scan of the HNSW index has found.
+{declared_keys}  distances double precision[];
+  contents text[];
+  generations bigint[];
+  hits {hit}[];
   -- Parts of the statement. Without a filter there are none of most, and without phrases and words
   -- with a minus sign none of the last.
   few text := '';
@@ -36,8 +43,9 @@ DECLARE
   stored text;
 BEGIN
   PERFORM pgsearch.check_search(query, k, mode, skip, ef_search, fusion, vector IS NOT NULL);
-  answering := pgsearch.answering_embedding({schema_literal}, {index_literal}, embedding);
-  PERFORM pgsearch.check_vector(vector_dims(vector), vector_norm(vector), mode, answering);
+  answering := pgsearch.answering({schema_literal}, {index_literal}, embedding);
+  PERFORM pgsearch.check_vector(
+    vector_dims(vector), vector_norm(vector), mode, answering.name, answering.dimensions);
   -- Whom row-level security keeps from some rows searches among those that he may see. The policies
   -- of documents and chunks see to that anyway; but no index on what is made of the text may be used
   -- before they are asked, while the table's own policies may use any on what they compare.
@@ -55,7 +63,7 @@ BEGIN
       mode := 'keyword';
     END IF;
     depth := CASE mode WHEN 'hybrid' THEN greatest({hybrid_depth}, 2 * (k + skip)) ELSE k + skip END;
-    chunks := depth + depth / 2 + 10;
+    chunks := depth + 20;
     stored := 'chunk.' || quote_ident(answering.column_name);
     IF filters <> '' THEN
       few := format($part${few}$part$, filters);
@@ -67,7 +75,27 @@ BEGIN
       unless_few := $part${unless_few}$part$;
     END IF;
     BEGIN
-      settings := pgsearch.begin_scan(coalesce(ef_search, greatest(chunks, {least_ef_search})));
+      IF mode = 'vector' AND filters = '' AND condition IS NULL THEN
+        -- To plan the whole statement would take a good part of the time that the scan takes. So the
+        -- scan is made alone, and goes on for no longer than it takes to find `ef_search` chunks.
+        settings := pgsearch.begin_scan(
+          coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)), 'off');
+        EXECUTE format($search$
+{scan}
+$search$, stored)
+        INTO {scanned_keys}, distances, contents, generations
+        USING query, k, vector, skip, depth, NULL, NULL, NULL, depth + 5;
+        hits := ARRAY(
+{scanned}
+        );
+        PERFORM pgsearch.end_scan(settings);
+        IF cardinality(hits) = k THEN
+          RETURN QUERY SELECT * FROM unnest(hits);
+          RETURN;
+        END IF;
+      END IF;
+      settings := pgsearch.begin_scan(
+        coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$
 {keyword_statement}
@@ -88,7 +116,7 @@ $search$ END,
       IF mode <> 'hybrid' THEN
         RAISE;
       END IF;
-      answering := NULL;
+      vector := NULL;
     END;
   END LOOP;
 END

@@ -621,20 +621,20 @@ $$;
 
 -- Refuses a query's vector that is not the embedding's.
 CREATE FUNCTION pgsearch.check_vector(
-  dimensions integer, norm double precision, mode text, answering pgsearch.embedding
+  dimensions integer, norm double precision, mode text, embedding text, expected integer
 ) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-  IF mode = 'vector' AND (dimensions IS NULL OR answering.id IS NULL) THEN
+  IF mode = 'vector' AND (dimensions IS NULL OR embedding IS NULL) THEN
     RAISE EXCEPTION 'pgsearch: mode vector needs %', CASE WHEN dimensions IS NULL
         THEN 'the query''s vector' ELSE 'an active embedding' END
       USING ERRCODE = 'invalid_parameter_value', HINT = CASE WHEN dimensions IS NULL
         THEN 'Pass vector => ''[...]'' made by the model of the embedding.'
         ELSE 'Run `pgsearch sync`; until an embedding is active, keywords answer.' END;
   END IF;
-  IF dimensions <> answering.dimensions THEN
+  IF dimensions <> expected THEN
     RAISE EXCEPTION 'pgsearch: the query''s vector has % dimensions, embedding % has %',
-        dimensions, quote_literal(answering.name), answering.dimensions
+        dimensions, quote_literal(embedding), expected
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Make it with the model of that embedding.';
   END IF;
   IF norm = 0 THEN
@@ -647,7 +647,8 @@ $$;
 
 -- Sets how an HNSW index is scanned, until the transaction ends or end_scan puts back what it
 -- returns: what the caller had set.
-CREATE FUNCTION pgsearch.begin_scan(ef_search integer) RETURNS text[]
+CREATE FUNCTION pgsearch.begin_scan(ef_search integer, iterative text DEFAULT 'relaxed_order')
+RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
   before text[] := ARRAY[
@@ -657,7 +658,7 @@ DECLARE
     current_setting('hnsw.scan_mem_multiplier', true)
   ];
 BEGIN
-  PERFORM pgsearch.end_scan(ARRAY[least(ef_search, 1000)::text, 'relaxed_order', '100000', '8']);
+  PERFORM pgsearch.end_scan(ARRAY[least(ef_search, 1000)::text, iterative, '100000', '8']);
   RETURN before;
 END
 $$;
@@ -683,3 +684,111 @@ RETURN (
   JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
   WHERE r.ev_class = columns_read.view AND d.refobjid = columns_read.source AND d.refobjsubid > 0
 );
+
+
+-- The part of a passage that holds most of a query's words, which are put between <b> and </b>.
+CREATE FUNCTION pgsearch.snippet(config regconfig, passage text, query text) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN ts_headline(config, passage, coalesce((
+  SELECT string_agg(pgsearch.lexeme_query(asked.lexeme)::text, ' | ')::tsquery
+  FROM unnest(pgsearch.query_lexemes(config, query)) AS asked (lexeme)
+), ''));
+
+
+-- Counts in how many documents each lexeme is, one by one, and takes that for the statistics until
+-- they are taken anew. It reads all of the search index's documents. Returns how many lexemes are
+-- common enough to be kept: those in fewer documents are counted when they are asked for.
+CREATE FUNCTION pgsearch.count_lexemes(
+  schema_name text, index_name text, at_least integer DEFAULT 10
+) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  document text := format('%I.%I', schema_name, index_name || '_document');
+  kept bigint;
+BEGIN
+  EXECUTE format('DELETE FROM %I.%I', schema_name, index_name || '_lexeme');
+  EXECUTE format(
+    'INSERT INTO %I.%I (lexeme, document_count)'
+    ' SELECT word, ndoc FROM ts_stat(%L) WHERE ndoc >= $1',
+    schema_name, index_name || '_lexeme', 'SELECT tsv FROM ' || document) USING at_least;
+  GET DIAGNOSTICS kept = ROW_COUNT;
+  EXECUTE format(
+    'UPDATE pgsearch.search_index SET (document_count, mean_length) = ('
+    '   SELECT count(*), avg(length) FROM %s WHERE length >= 0),'
+    ' statistics_generation = (SELECT last_value FROM %I.%I),'
+    ' statistics_at = clock_timestamp()'
+    ' WHERE (schema_name, name) = ($1, $2)', document, schema_name, index_name || '_generation')
+    USING schema_name, index_name;
+  RETURN kept;
+END
+$$;
+
+
+-- What a search has to know of the embedding that answers: the active one, or the one that is named;
+-- all NULL where there is none, or it is not ready, unless one has to be. It is read for each
+-- search, so without what takes long to read, as a fingerprint does.
+CREATE FUNCTION pgsearch.answering(
+  schema_name text, index_name text, embedding text, is_required boolean DEFAULT true,
+  OUT id integer, OUT name text, OUT column_name text, OUT dimensions integer,
+  OUT similarity_stddev double precision, OUT documents bigint
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+#variable_conflict use_column
+DECLARE
+  state text;
+BEGIN
+  SELECT e.id, e.name, e.column_name, e.dimensions, e.similarity_stddev, i.document_count, e.state
+  INTO answering.id, answering.name, answering.column_name, answering.dimensions,
+    answering.similarity_stddev, answering.documents, state
+  FROM pgsearch.embedding AS e
+  JOIN pgsearch.search_index AS i ON i.id = e.search_index_id
+  WHERE i.schema_name = answering.schema_name
+    AND i.name = answering.index_name
+    AND CASE WHEN answering.embedding IS NULL
+          THEN e.state = 'active' ELSE e.name = answering.embedding END;
+  IF answering.embedding IS NOT NULL AND is_required AND coalesce(state, '') NOT IN ('ready', 'active') THEN
+    RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot answer: it %',
+        quote_literal(answering.embedding), quote_ident(answering.index_name),
+        coalesce('is ' || state, 'does not exist')
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'See `pgsearch status`; `pgsearch sync` makes an embedding ready.';
+  END IF;
+  IF state NOT IN ('ready', 'active') THEN
+    answering.id := NULL;
+    answering.name := NULL;
+    answering.column_name := NULL;
+    answering.dimensions := NULL;
+    answering.similarity_stddev := NULL;
+  END IF;
+END
+$$;
+
+
+-- How often a term is in a tsvector, in positions of the weights that count; those must come before
+-- the others. See pgsearch.term_frequency(tsvector, tsquery).
+CREATE FUNCTION pgsearch.term_frequency(tsv tsvector, term tsquery, counting real[])
+RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN round(1 / (1.6449340668482264 * (1 - ts_rank(counting, tsv, term, 0))) - 0.5);
+
+
+-- What a term adds to a document's score, without BM25's constant factor k1 + 1.
+CREATE FUNCTION pgsearch.bm25(
+  frequency double precision, idf double precision, relative_length double precision,
+  k1 double precision, b double precision
+) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE WHEN frequency > 0
+  THEN idf * frequency / (frequency + k1 * (1 - b + b * relative_length)) ELSE 0 END;
+
+
+-- Candidates that a scan of an HNSW index keeps, unless a search says how many: the more documents
+-- there are, the more it takes to find the nearest of them, and twice as many where a filter passes
+-- over some.
+CREATE FUNCTION pgsearch.usual_ef_search(documents bigint, chunks integer, is_filtered boolean)
+RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN least(
+  greatest(100, chunks, round(150 * sqrt(coalesce(documents, 0) / 200000.0)))
+    * CASE WHEN is_filtered THEN 2 ELSE 1 END,
+  1000)::integer;

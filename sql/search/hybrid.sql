@@ -16,8 +16,7 @@ scored AS MATERIALIZED (
   SELECT
     {candidate_key}, candidate.generation, candidate.keyword_rank, candidate.vector_rank,
     coalesce(candidate.keyword_score, (
-      SELECT sum(pgsearch.bm25_term(
-        document.tsv, term.term, term.idf, document.length / (SELECT mean_length FROM question)))
+      SELECT sum({document_bm25})
       FROM {document} AS document CROSS JOIN term
       WHERE ({document_key}) = ({candidate_key})
     )) AS keyword_score,
@@ -36,9 +35,9 @@ scored AS MATERIALIZED (
 ),
 fused AS (
   SELECT
-    scored.*,
-    {fused_score} AS score
-  FROM scored
+    ranked.*,
+    {fused_score}{boosted} AS score
+  FROM scored AS ranked
 ),
 best AS (
   SELECT * FROM fused ORDER BY score DESC, {key} LIMIT {k} OFFSET {skip}

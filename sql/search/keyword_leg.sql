@@ -5,8 +5,7 @@ keyword_leg AS MATERIALIZED (
   FROM (
     SELECT
       {found_key}, found.generation,
-      (SELECT sum(pgsearch.bm25_term(
-         found.tsv, term.term, term.idf, found.length / question.mean_length)) FROM term) AS score
+      (SELECT sum({found_bm25}) FROM term) AS score
     FROM question
     -- The limits bound the work when even the rarest term is common.
     CROSS JOIN LATERAL (

@@ -3,11 +3,13 @@ WITH {given}
 {few}
 {vector_leg},
 best AS (
-  SELECT * FROM vector_leg ORDER BY vector_rank LIMIT {k} OFFSET {skip}
+  SELECT ranked.*, ranked.similarity{boosted} AS score
+  FROM vector_leg AS ranked
+  ORDER BY score DESC, {key} LIMIT {k} OFFSET {skip}
 )
 SELECT
   {best_key},
-  best.similarity AS score,
+  best.score,
   NULL::double precision AS keyword_score,
   NULL::integer AS keyword_rank,
   best.similarity,
@@ -17,4 +19,4 @@ SELECT
 FROM best
 LEFT JOIN {chunk} AS chunk
   ON ({chunk_key}) = ({best_key}) AND chunk.ordinal = best.ordinal {timely_passage}
-ORDER BY best.vector_rank
+ORDER BY best.score DESC, {best_key}

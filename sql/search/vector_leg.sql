@@ -16,10 +16,13 @@ near AS MATERIALIZED (
   FROM nearest JOIN {document} AS document
     ON ({document_key}) = ({nearest_key}) AND document.length >= 0
 ),
--- Where many chunks of few documents are the nearest, those of others come from a second scan.
+-- Where many chunks of few documents are the nearest, or those of rows that are gone, the others
+-- come from a second scan.
 further AS MATERIALIZED (
-  SELECT {chunk_key}, chunk.ordinal, {embedding} <=> {vector_with_settings} AS distance
+  SELECT {chunk_key}, chunk.ordinal, {embedding} <=> {vector_with_settings} AS distance,
+    document.generation
   FROM {chunk} AS chunk {narrowed}
+  JOIN {document} AS document ON ({document_key}) = ({chunk_key}) AND document.length >= 0
   WHERE {has_vector} {unless_few}
     AND (SELECT count(*) >= {chunks} FROM nearest)
     AND (SELECT count(DISTINCT ({near_key})) < {k} + {skip} FROM near)
@@ -34,13 +37,7 @@ vector_leg AS MATERIALIZED (
     row_number() OVER (ORDER BY distance, {key}) AS vector_rank
   FROM (
     SELECT DISTINCT ON ({key}) {key}, ordinal, distance, generation
-    FROM (
-      SELECT * FROM near
-      UNION ALL
-      SELECT further.*, document.generation
-      FROM further JOIN {document} AS document
-        ON ({document_key}) = ({further_key}) AND document.length >= 0
-    ) AS found
+    FROM (SELECT * FROM near UNION ALL SELECT * FROM further) AS found
     ORDER BY {key}, distance, ordinal
   ) AS closest
   ORDER BY distance, {key}

@@ -11,7 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy import ARRAY, BigInteger, Computed, Integer, String, Text
 from sqlalchemy.dialects.postgresql import DOMAIN, ENUM, JSONB, UUID
 
-from pgsearch import Chunking, Embedding, Expression, SearchIndex
+from pgsearch import BM25, Chunking, Embedding, Expression, SearchIndex
 from pgsearch.testing import hash_model
 from tests.plugins.autogenerate import Project, metadata
 
@@ -32,6 +32,7 @@ CHANGES: dict[str, tuple[dict[str, Any], tuple[bool, bool]]] = {
     "chunking": ({"chunking": Chunking(max_tokens=64, overlap=8, heading="title")}, (False, True)),
     "heading": ({"chunking": Chunking()}, (False, True)),
     "stale passages": ({"stale": "hide"}, (False, False)),
+    "ranking": ({"bm25": BM25(k1=0.9, weights={"A": 3.0})}, (False, False)),
     "notifications": ({"notify": True}, (False, False)),
 }
 

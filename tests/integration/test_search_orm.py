@@ -90,7 +90,7 @@ def test_it_is_the_same_search_as_the_sql_function(
             "tenant": tenant,
         },
     ).all()
-    found = [(article.id, *hit) for article, hit in session.execute(asked)]
+    found = [(article.id, *hit[:7]) for article, hit in session.execute(asked)]
     assert found == [tuple(row) for row in by_function]
     if mode != "keyword" or query == QUERY:
         assert found
@@ -160,7 +160,7 @@ def test_a_table_and_a_search_index_give_rows(
 ) -> None:
     asked = search(source, QUERY, limit=3, where=table(Article).c.tenant_id == 2)
     rows = session.connection().execute(asked).all()
-    assert rows[0]._fields == (*table(Article).columns.keys(), *Hit._fields)
+    assert rows[0]._fields == (*table(Article).columns.keys(), *Hit._fields[:7])
     as_entities = session.execute(search(Article, QUERY, limit=3, where=Article.tenant_id == 2))
     assert [(row.id, row.score) for row in rows] == [(a.id, h.score) for a, h in as_entities]
 

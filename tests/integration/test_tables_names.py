@@ -25,7 +25,10 @@ from tests.plugins.tables import (
 
 #: Variables, aliases, columns and parameters of our own functions, and words of SQL.
 OUR_WORDS = (
-    "after", "again_chunks", "again_documents", "answering", "asked", "ask", "batch", "best",
+    "after", "answer", "again_chunks", "boosted", "conditional", "content", "contents", "distance",
+    "distances", "few", "few_chunks", "filtered", "further", "generations", "given", "hits",
+    "keys_1", "keys_2", "narrowed", "near", "settings", "stored", "unless_few",
+    "again_chunks", "again_documents", "answering", "asked", "ask", "batch", "best",
     "candidate", "chunk", "chunks", "closest", "condition", "configuration", "counted", "depth",
     "document", "documents", "embedding", "filter", "filters", "fill", "found", "fused", "gone",
     "hit", "idf", "indexed", "item", "k", "key", "known", "last", "leaf", "leaves", "lexeme",
@@ -149,7 +152,8 @@ TEXTS = sorted({*OUR_WORDS, *RESERVED_COLUMNS, *RESERVED_PARAMETERS})
     [
         *((KEYS[start : start + 30], ["title"], ["tenant"]) for start in range(0, len(KEYS), 30)),
         *((["id"], TEXTS[start::3], ["tenant"]) for start in range(3)),
-        (["id"], ["title"], FILTERS),
+        *((["id"], ["title"], FILTERS[start::5]) for start in range(5)),
+        (["id"], ["title"], FILTERS[:90]),
     ],
     ids=lambda names: names[0],
 )

@@ -14,7 +14,7 @@ from alembic.operations.ops import MigrationScript
 from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text
 from sqlalchemy.dialects import postgresql
 
-from pgsearch import Chunking, Embedding, Expression, Model, SearchIndex
+from pgsearch import BM25, Chunking, Embedding, Expression, Model, SearchIndex
 from pgsearch.database import sqlalchemy_url
 from pgsearch.sync import Worker
 from pgsearch.testing import hash_model
@@ -105,6 +105,7 @@ class Project:
             "op": Operations(context),
             "sa": sa,
             "postgresql": postgresql,
+            "BM25": BM25,
             "Chunking": Chunking,
             "Expression": Expression,
             "Model": Model,

@@ -8,6 +8,8 @@ import pytest
 
 HEAVY = {
     "huggingface_hub",
+    "langchain_core",
+    "llama_index",
     "numpy",
     "semchunk",
     "sentence_transformers",
@@ -34,6 +36,7 @@ def modules_after(statement: str) -> set[str]:
         "pgsearch.models.fingerprint",
         "pgsearch.models.packaged",
         "pgsearch.models.sentence_transformers",
+        "pgsearch.orm.retrieval",
         "pgsearch.sync.chunking",
         "pgsearch.testing",
     ],
@@ -64,6 +67,22 @@ def test_search_is_the_function_whatever_was_imported_before() -> None:
         "from pgsearch import search\nassert callable(search), search\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("extra", "library"),
+    [("langchain", "langchain_core"), ("langchain", "greenlet"), ("llamaindex", "llama_index")],
+)
+def test_a_retriever_without_its_library_says_what_to_install(extra: str, library: str) -> None:
+    script = (
+        "import sys, pgsearch\n"
+        f"sys.modules[{library!r}] = None\n"
+        f"try:\n    import pgsearch.{extra}\n"
+        "except ImportError as error:\n"
+        "    assert isinstance(error, pgsearch.Error)\n    print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == f'Install them: pip install "pgsearch[{extra}]"'
 
 
 @pytest.mark.parametrize("module", ["operations", "embeddings", "compare"])

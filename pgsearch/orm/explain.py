@@ -1,0 +1,103 @@
+"""What a hit says beside its scores: the part that answers, and why it is a hit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Float,
+    Integer,
+    Text,
+    and_,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+    table,
+)
+from sqlalchemy.dialects.postgresql import JSONB, REGCONFIG
+from sqlalchemy.sql.functions import Function
+
+from pgsearch.definition import IndexDefinition
+from pgsearch.orm.statement import Request
+from pgsearch.schema.search import FEW_ROWS
+from pgsearch.schema.templates import key_names
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.selectable import TableValuedAlias
+
+
+def snippet(
+    definition: IndexDefinition, request: Request, hits: TableValuedAlias
+) -> ColumnElement[Any]:
+    """Return the part of a hit's passage that holds most of the query's words."""
+    made: Function[str] = func.pgsearch.snippet(
+        _configuration(definition, request), hits.c.passage, literal(request.query, Text)
+    )
+    return made.label("snippet")
+
+
+def explanation(
+    definition: IndexDefinition, request: Request, hits: TableValuedAlias
+) -> ColumnElement[Any]:
+    """Return the query's terms as a hit's document has them, and how rows were come by."""
+    parts: list[Any] = ["terms", _terms(definition, request, hits)]
+    if request.rows is not None:
+        rows = request.rows.limit(FEW_ROWS + 1).subquery()
+        counted = select(func.count()).select_from(rows).scalar_subquery()
+        path = case((counted <= FEW_ROWS, "each row"), else_="index")
+        parts += ["rows", counted, "path", path]
+    else:
+        parts += ["path", "index"]
+    built: Function[dict[str, Any]] = func.jsonb_build_object(*parts, type_=JSONB)
+    return built.label("explanation")
+
+
+def _terms(
+    definition: IndexDefinition, request: Request, hits: TableValuedAlias
+) -> ColumnElement[Any]:
+    names, schema = definition.names, definition.schema
+    asked: list[Any] = [literal(request.query, Text), request.depth]
+    if request.language is not None:
+        asked.append(_configuration(definition, request))
+    terms = Function(names.terms, *asked, packagenames=(schema,)).table_valued(
+        column("term"),
+        column("document_frequency", Integer),
+        column("idf", Float),
+        column("tier", Integer),
+        column("mean_length", Float),
+        name="asked",
+    )
+    key = key_names(definition)
+    columns: list[ColumnClause[Any]] = [column(name) for name in (*key, "tsv")]
+    document = table(names.document, *columns, schema=schema).alias("explained")
+    frequency = func.pgsearch.term_frequency(document.c.tsv, terms.c.term)
+    described = func.jsonb_build_object(
+        "term",
+        func.btrim(cast(terms.c.term, Text), "'"),
+        "idf",
+        terms.c.idf,
+        "tier",
+        terms.c.tier,
+        "frequency",
+        frequency,
+    )
+    same = and_(*(document.c[name] == hits.c[name] for name in key))
+    found = select(func.coalesce(func.jsonb_agg(described), cast("[]", JSONB)))
+    return (
+        found.select_from(document).join(terms, literal(value=True)).where(same).scalar_subquery()
+    )
+
+
+def _configuration(definition: IndexDefinition, request: Request) -> ColumnElement[Any]:
+    own = cast(definition.language, REGCONFIG)
+    if request.language is None:
+        return own
+    chosen: ColumnElement[Any] = func.pgsearch.query_configuration(
+        literal(request.language, Text), own
+    )
+    return chosen
