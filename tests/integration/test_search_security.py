@@ -299,3 +299,18 @@ def test_words_of_others_keep_nothing_back(secured: Library, tenants: list[int])
         superuser.execute("SELECT set_config('app.tenants', %s, true)", [wanted])
         assert len(search(superuser, "zebra word1", "keyword")) == 10
         assert len(search(superuser, "zebra -word1", "keyword")) == 0
+
+
+@pytest.mark.parametrize("tenants", [FEW, MANY], ids=["few", "many"])
+def test_rows_like_others(secured: Library, tenants: list[int]) -> None:
+    """An example that is not to be seen is like nothing; results are to be seen."""
+    visible = set(range(1, 4001)) & {n for n in range(4001) if n % 100 in tenants}
+    engine = create_engine(sqlalchemy_url(secured.roles.url_of("app")))
+    with Session(engine) as session:
+        setting = {"tenants": "{" + ",".join(map(str, tenants)) + "}"}
+        session.execute(text("SELECT set_config('app.tenants', :tenants, false)"), setting)
+        found = session.execute(pgsearch.similar(Article, 107)).all()
+        assert {article.id for article, _ in found} < visible
+        assert len(found) == 10
+        assert session.execute(pgsearch.similar(Article, 160)).all() == []
+    engine.dispose()
