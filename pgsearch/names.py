@@ -226,6 +226,15 @@ class IndexNames:
         """The companion tables."""
         return self.document, self.chunk, self.queue, self.lexeme
 
+    @property
+    def secured(self) -> dict[str, str | None]:
+        """The companion tables that follow the table's row-level security, with a policy's name.
+
+        The one without a policy is nobody's but its owner's.
+        """
+        tables = (self.document, self.chunk, self.queue)
+        return {table: f"{table}_visible" for table in tables} | {self.lexeme: None}
+
     def check(self) -> None:
         """Raise DeclarationError if the name, or any name derived from it, is too long."""
         check(self.index, "search index")

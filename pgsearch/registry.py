@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,8 @@ class RegisteredIndex:
         filled: Whether every row that is not captured by a trigger has its document.
         refill: Whether the running fill does again what is there, after a change.
         is_partitioned: Whether its table is partitioned.
+        blind: The role from which row-level security hides rows, if there is one: that of the
+            connection, or the owner of the functions that read for it.
         embeddings: Its embeddings.
     """
 
@@ -74,6 +77,7 @@ class RegisteredIndex:
     filled: bool
     refill: bool
     is_partitioned: bool
+    blind: str | None
     embeddings: tuple[RegisteredEmbedding, ...]
 
     @property
@@ -115,7 +119,20 @@ class RegisteredIndex:
                 "as after a DROP COLUMN … CASCADE.",
                 hint="`pgsearch doctor` prints the operation that mends it.",
             )
-        return None
+        return self.hidden
+
+    @property
+    def hidden(self) -> DatabaseError | None:
+        """The error that says from whom row-level security hides rows, if there is anybody."""
+        if self.blind is None:
+            return None
+        return DatabaseError(
+            f"Row-level security hides rows of table {self.table} from the role {self.blind!r}. "
+            f"Who works on search index {self.name}, or counts what it holds, has to see all rows.",
+            hint="Let it be the role that owns the table and its search index, or a member of it, "
+            "or one with BYPASSRLS. Where the table has FORCE ROW LEVEL SECURITY, the owner needs "
+            "BYPASSRLS, too.",
+        )
 
 
 def require_installed(connection: Connection) -> None:
@@ -165,6 +182,14 @@ def read(connection: Connection, *wanted: str) -> tuple[RegisteredIndex, ...]:
             for row in cursor.execute(resources.sql("registry/search_indexes.sql"))
         )
     return tuple(_named(found, name) for name in wanted) if wanted else found
+
+
+def require_sight(connection: Connection, indexes: Iterable[RegisteredIndex]) -> None:
+    """Raise DatabaseError if row-level security hides rows of search indexes from who asks."""
+    row = connection.execute("SELECT current_user").fetchone()
+    for index in indexes:
+        if index.hidden is not None and row == (index.blind,):
+            raise index.hidden
 
 
 def _embedding(row: dict[str, Any]) -> RegisteredEmbedding:

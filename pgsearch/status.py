@@ -88,6 +88,7 @@ class IndexStatus:
         chunk_bytes: Size of the chunk table with its vectors.
         keyword_index_bytes: Size of the GIN index.
         estimated: Whether some numbers of rows are estimates, for a table is larger than 1 GB.
+        blind: The role whose functions workers call, if row-level security hides rows from it.
         embeddings: Its embeddings, in the order of adding.
     """
 
@@ -111,6 +112,7 @@ class IndexStatus:
     chunk_bytes: int
     keyword_index_bytes: int
     estimated: bool
+    blind: str | None
     embeddings: tuple[EmbeddingStatus, ...]
 
 
@@ -123,8 +125,11 @@ def read_status(connection: Connection, *names: str) -> tuple[IndexStatus, ...]:
     Raises:
         NotInstalled: The schema `pgsearch` is absent or of another version.
         ObjectMissing: A name is not that of a search index.
+        DatabaseError: Row-level security hides rows from the role that asks.
     """
-    return tuple(_index(connection, index) for index in registry.read(connection, *names))
+    indexes = registry.read(connection, *names)
+    registry.require_sight(connection, indexes)
+    return tuple(_index(connection, index) for index in indexes)
 
 
 def _row(connection: Connection, query: Composed, **parameters: object) -> dict[str, Any]:
@@ -156,6 +161,7 @@ def _index(connection: Connection, index: RegisteredIndex) -> IndexStatus:
         table=index.table or definition.table,
         capturing=index.capturing,
         filled=index.filled,
+        blind=index.blind,
         rebuilding=not index.filled and (index.refill or index.active is not None),
         reading=reading,
         catching_up=catching_up,

@@ -8,5 +8,6 @@ pytest_plugins = [
     "tests.plugins.drift",
     "tests.plugins.reconcile",
     "tests.plugins.pgbouncer",
+    "tests.plugins.security",
     "tests.plugins.published",
 ]

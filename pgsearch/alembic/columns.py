@@ -44,7 +44,7 @@ def arrange(
         suspend = SuspendSearchIndexOp(
             registered.name,
             registered.table,
-            filters=bool(retyped & {column.name for column in registered.filters}),
+            filters=bool(retyped & {c.name for c in (*registered.key, *registered.filters)}),
             schema=alter.schema,
         )
         alter.refill = True

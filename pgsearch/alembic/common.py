@@ -16,7 +16,7 @@ class PgsearchOp(MigrateOperation):
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return the operation's class and what it is about, as `alembic check` prints it."""
-        about = ("index", "name", "version")
+        about = ("index", "name", "role", "version")
         values = [vars(self)[name] for name in about if name in vars(self)]
         return (type(self).__name__, *values)
 

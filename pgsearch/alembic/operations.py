@@ -8,7 +8,8 @@
 | `op.reindex_search_index` | nothing: it changes nothing that was right  |
 | `op.suspend_search_index` | none: `op.alter_search_index` ends it       |
 
-Those on embeddings are in `pgsearch.alembic.embeddings`. Each is a list of steps of plain SQL, so
+Those on embeddings are in `pgsearch.alembic.embeddings`, those on roles in
+`pgsearch.alembic.grants`. Each is a list of steps of plain SQL, so
 each also works in Alembic's offline mode, `--sql`.
 """
 
@@ -342,7 +343,8 @@ class SuspendSearchIndexOp(PgsearchOp):
             operations: Given by Alembic.
             name: The search index.
             table: Its table.
-            filters: Whether a filter column is to be changed; searches with filters fail meanwhile.
+            filters: Whether a filter column, or one of the key, is to be changed; searches with
+                filters, and those under row-level security, fail meanwhile.
             schema: The table's schema.
         """
         operations.invoke(cls(name, table, filters=filters, schema=schema))

@@ -12,7 +12,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext
 
-from pgsearch.alembic import embeddings, operations
+from pgsearch.alembic import embeddings, grants, operations
 from pgsearch.alembic.common import NothingOp, PgsearchOp
 from pgsearch.alembic.mend import MendOp
 from pgsearch.declare import Model
@@ -134,6 +134,10 @@ _CALLS: dict[type[PgsearchOp], tuple[str, tuple[str, ...], dict[str, Any]]] = {
         {"when_ready": False, "schema": None},
     ),
     embeddings.DeactivateEmbeddingOp: ("deactivate_embedding", ("index", "name"), {"schema": None}),
+    grants.GrantSearchOp: ("grant_search", ("index", "role"), {"schema": None}),
+    grants.RevokeSearchOp: ("revoke_search", ("index", "role"), {"schema": None}),
+    grants.GrantWorkerOp: ("grant_worker", ("index", "role"), {"schema": None}),
+    grants.RevokeWorkerOp: ("revoke_worker", ("index", "role"), {"schema": None}),
 }
 
 

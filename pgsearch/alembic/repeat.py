@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import CreateTableOp, OpContainer, UpgradeOps
 
-from pgsearch.alembic import embeddings, operations
+from pgsearch.alembic import embeddings, grants, operations
 from pgsearch.alembic.common import PgsearchOp
 
 #: What runs in the migration's transaction.
@@ -21,6 +21,7 @@ _STAYS = (
     operations.UninstallOp,
     embeddings.ActivateEmbeddingOp,
     embeddings.DeactivateEmbeddingOp,
+    grants.GrantOp,
 )
 
 

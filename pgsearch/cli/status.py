@@ -147,6 +147,12 @@ def _remarks(index: IndexStatus) -> list[str]:
         )
     elif not index.filled:
         remarks.append("Rows are read by a worker; if none runs: `pgsearch sync`.")
+    if index.blind is not None:
+        remarks.append(
+            f"Row-level security hides rows from the role {escape(index.blind)}, whose functions "
+            "read them for workers, which stop with an error: give it BYPASSRLS, or take FORCE ROW "
+            "LEVEL SECURITY from the table."
+        )
     if index.failed:
         remarks.append(f"The row that failed last says: {escape(index.last_error or '')}")
     elif index.retrying:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from pgsearch.drift import expected
 from pgsearch.drift.finding import Finding, Mend
 from pgsearch.drift.relations import Relations
-from pgsearch.drift.subject import Run, Subject, ask, literals
+from pgsearch.drift.subject import NOTE, Run, Subject, ask, literals
 from pgsearch.schema.filters import filter_parameters
 from pgsearch.schema.search import PARAMETERS
 
@@ -23,9 +22,6 @@ _TRIGGERS = {"insert": 5, "update": 17, "delete": 9, "truncate": 34}
 
 #: When triggers fire: by origin, or always. The others do not see the application's changes.
 _ENABLED = ("O", "A")
-
-#: The digest at the end of a comment: the server's major version, and that of the text.
-_NOTE = re.compile(r" \[(\d+):([0-9a-f]+)\]$")
 
 
 class Capture:
@@ -129,15 +125,7 @@ class Capture:
 
     def _is_edited(self, name: str) -> bool:
         """Return whether something parsed is known to differ from what was made."""
-        parsed = self._subject.parsed.get(name)
-        if parsed is None:
-            return False  # a trigger without a condition
-        now, note = parsed["digest"].split(":"), _NOTE.search(parsed["comment"] or "")
-        # Another version of PostgreSQL may write the same thing out in another way.
-        if note is not None and note[1] == now[0] and note[2] != now[1]:
-            return True
-        wanted = self._columns(name)
-        return wanted is not None and self._subject.numbers(name) != wanted
+        return self._subject.is_edited(name, self._columns(name))
 
     def _columns(self, name: str) -> tuple[int | None, ...] | None:
         """Return which columns something that is parsed should name; None if nothing is said."""
@@ -149,7 +137,7 @@ class Capture:
             return subject.numbered(subject.row_names)
         if name in (names.trigger("insert"), names.trigger("delete")):
             return read
-        if name == names.trigger("update"):
+        if name == names.trigger("update") and name in self._here:
             listed = dict.fromkeys(read) if self._here[name]["has_columns"] else ()
             return (*listed, *(number for number in read for _ in ("OLD", "NEW")))
         return None
@@ -159,7 +147,7 @@ class Capture:
         lost = [
             f"{parsed['kind'].lower()} {name}"
             for name, parsed in self._subject.parsed.items()
-            if not _NOTE.search(parsed["comment"] or "")
+            if not NOTE.search(parsed["comment"] or "")
         ]
         if lost:
             yield self._subject.finding(
@@ -248,9 +236,8 @@ class Capture:
         definition, names = self._subject.definition, self._names
         key = [column.name for column in definition.key]
         yield from self._view(names.source, [*key, "texts", "tsconfig"], Mend.REFILL)
-        if definition.filters:
-            filters = [column.name for column in definition.filters]
-            yield from self._view(names.filter, list(dict.fromkeys([*key, *filters])), Mend.ALTER)
+        filters = [column.name for column in definition.filters]
+        yield from self._view(names.filter, list(dict.fromkeys([*key, *filters])), Mend.ALTER)
 
     def _view(self, name: str, columns: list[str], mend: Mend) -> Iterator[Finding]:
         subject, found = self._subject, self._relations.get(name, "v")

@@ -11,7 +11,7 @@ from typing import Any
 from psycopg.sql import SQL, Literal
 
 from pgsearch.definition import IndexDefinition
-from pgsearch.drift import helpers
+from pgsearch.drift import helpers, security
 from pgsearch.drift.capture import Capture
 from pgsearch.drift.finding import Finding, Mend
 from pgsearch.drift.relations import Relations
@@ -194,3 +194,4 @@ def _findings(run: Run, subject: Subject) -> Iterator[Finding]:
         )
     elif version == TEMPLATE_VERSION:
         yield from Capture(run, subject, relations).findings()
+        yield from security.findings(run, subject)

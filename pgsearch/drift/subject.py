@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,9 @@ from pgsearch import resources
 from pgsearch.declare import Embedding, Model
 from pgsearch.definition import IndexDefinition, TextColumn, TypedColumn
 from pgsearch.drift.finding import Finding, Mend
+
+#: The digest at the end of a comment: the server's major version, and that of the text.
+NOTE = re.compile(r" \[(\d+):([0-9a-f]+)\]$")
 
 #: Runs a query, which has no parameters, and returns its rows.
 Run: TypeAlias = Callable[[str], Sequence[Sequence[Any]]]
@@ -40,6 +44,8 @@ class Source:
     is_in_place: bool
     has_children: bool
     has_before_update: bool
+    #: Whether it has row-level security.
+    is_secured: bool
     #: By number.
     columns: Mapping[int, str]
     #: Leaf partitions: their names by number.
@@ -143,6 +149,22 @@ class Subject:
     def numbers(self, name: str) -> tuple[int, ...]:
         """Return the numbers of the table's columns that a parsed object names, in order."""
         return tuple((self.parsed.get(name) or {}).get("columns") or ())
+
+    def is_edited(self, name: str, wanted: tuple[int | None, ...] | None) -> bool:
+        """Return whether something parsed is known to differ from what was made.
+
+        Args:
+            name: Its name.
+            wanted: Which columns it should name; None if nothing is known of that.
+        """
+        parsed = self.parsed.get(name)
+        if parsed is None:
+            return False  # a trigger without a condition
+        now, note = parsed["digest"].split(":"), NOTE.search(parsed["comment"] or "")
+        # Another version of PostgreSQL may write the same thing out in another way.
+        if note is not None and note[1] == now[0] and note[2] != now[1]:
+            return True
+        return wanted is not None and self.numbers(name) != wanted
 
     @cached_property
     def gone(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgsearch.definition import IndexDefinition
 from pgsearch.schema.parsed import parsed_objects
 from pgsearch.schema.search import function_holes
+from pgsearch.schema.security import close_to_others, follow_row_security
 from pgsearch.schema.steps import Step, locked, plain
 from pgsearch.schema.templates import (
     columns,
@@ -33,11 +34,14 @@ def create_search_index(definition: IndexDefinition) -> list[Step]:
     holes = _all_holes(definition) | {"is_new": Literal(True)}
     files = ["check", "tables", "key_types", *_source_files(definition)]
     files += ["functions", "search_function"]
-    # A step for each view: when a migration that failed is run again, others may be reading them.
-    views = ["view", "filter"] if definition.filters else ["view"]
     return [
         plain(statement for file in files for statement in _statements(file, holes)),
-        *(locked(f"A view of search index {definition.name}", _render(v, holes)) for v in views),
+        # A step for each: when a migration that failed is run again, others may be reading them.
+        *(
+            locked(f"A view of search index {definition.name}", _render(view, holes))
+            for view in ("view", "filter")
+        ),
+        *follow_row_security(definition, holes),
         *_triggers(definition, holes),
         plain(_statements("capturing", holes)),
     ]
@@ -62,7 +66,7 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
         last.append("drop_expressions")
     search = holes | {
         "create_search": SQL(_render("search_function", holes)),
-        "create_filter": SQL(_render("filter", holes) if definition.filters else ""),
+        "create_filter": SQL(_render("filter", holes)),
     }
     return [
         plain(_statements("check", holes)),
@@ -77,6 +81,7 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
         ),
         locked(f"How {named} reads its table", view),
         locked(f"The search function of {named}", _render("replace_search", search)),
+        *follow_row_security(definition, holes),
         *_triggers(definition, holes),
         plain(statement for file in last for statement in _statements(file, holes)),
     ]
@@ -94,8 +99,8 @@ def suspend_search_index(
         index: The search index.
         table: Its table.
         schema: The table's schema.
-        filters: Whether a column that searches filter by shall be changed too; searches with
-            filters fail meanwhile.
+        filters: Whether a column of the key, or one that searches filter by, shall be changed too;
+            searches with filters, and those under row-level security, fail meanwhile.
     """
     holes = object_holes(index, schema, table)
     views = ["source_view", "filter_view"] if filters else ["source_view"]
@@ -103,6 +108,7 @@ def suspend_search_index(
         plain(_statements("suspend", holes)),
         locked(f"The triggers of search index {index}", _render("drop_triggers", holes)),
         *(_dropped_relation("VIEW", index, holes[view]) for view in views),
+        *(close_to_others(index, schema) if filters else []),
         plain([*_statements("drop_source", holes), *_statements("drop_expressions", holes)]),
     ]
 

@@ -21,10 +21,12 @@ def parsed_objects(index: str, schema: str, source: Composable) -> Composed:
     names = IndexNames(index)
     parsed = [names.read, names.expression, names.source, names.filter]
     parsed += [names.trigger(event) for event in ("insert", "update", "delete")]
+    policies = [policy for policy in names.secured.values() if policy is not None]
     row_type = SQL("(SELECT c.reltype FROM pg_class AS c WHERE c.oid = {})").format(source)
     return SQL(resources.sql("drift/parsed.sql")).format(
         schema_literal=Literal(schema),
         parsed=SQL(", ").join(map(Literal, parsed)),
+        policies=SQL(", ").join(map(Literal, policies)),
         source=source,
         source_type=row_type,
     )

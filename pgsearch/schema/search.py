@@ -80,27 +80,38 @@ def search_statement(
             keyword_weight, configuration (of the query's language), terms_configuration (the same
             as one more argument, or nothing), embedding (the chunk's column), has_vector, and
             given (common table expressions that the others read, or nothing).
-        rows: A query for the keys of the rows that are searched; all if None.
+        rows: A query for the keys of the rows that are searched; if None, all, of which row-level
+            security may leave few.
         boost: A query for keys and what is added to their scores, called `boost`.
         is_conditional: Whether the query may have a condition.
         fusion: What becomes of the legs' scores: "exact" or "rrf".
     """
     pieces: dict[str, Composable] = {name: SQL("") for name in (*_PIECES, "boosted")}
-    if rows is not None:
+    pieces["is_first"] = SQL("tier = 1 OR {}").format(_is_hidden(definition))
+    if rows is None:
+        pieces |= _hidden(definition)
+    else:
         pieces |= _narrowing(definition, rows)
     holes = _holes(definition) | pieces | dict(request)
     if boost is not None:
         holes["boosted"] = _part("boosted", holes | {"boost": boost})
     if is_conditional:
         holes["conditional"] = _part("conditional", holes)
-    if rows is not None:
-        holes["few_chunks"] = _part("few_chunks", holes)
+    holes["few_chunks"] = _part("few_chunks", holes)
     holes["fused_score"] = _part(f"fusion_{fusion}", holes)
     return _statement(mode, holes)
 
 
 #: Parts of a statement that are not in every one.
-_PIECES: Final = ("few", "few_documents", "few_chunks", "narrowed", "unless_few", "conditional")
+_PIECES: Final = (
+    "few",
+    "few_documents",
+    "few_chunks",
+    "narrowed",
+    "unless_few",
+    "conditional",
+    "is_first",
+)
 
 
 def _statement(mode: str, holes: dict[str, Composable]) -> str:
@@ -115,11 +126,42 @@ def _part(name: str, holes: dict[str, Composable]) -> SQL:
 
 def _narrowing(definition: IndexDefinition, rows: Composable) -> dict[str, Composable]:
     """Return the parts that look only at some rows, but for `few_chunks`."""
-    holes = _holes(definition) | {"rows": rows, "few_rows": Literal(FEW_ROWS)}
+    narrowed = SQL("JOIN ({}) AS filter USING ({})").format(rows, _holes(definition)["key"])
+    limit = SQL("{} + 1").format(Literal(FEW_ROWS))
+    return _few(definition, rows, limit, SQL("")) | {"narrowed": narrowed}
+
+
+def _hidden(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return the parts that look only at the rows which row-level security leaves, if few.
+
+    Where it leaves many, the policies of documents and chunks are enough; where there is none,
+    nothing of this is executed, and by the limit the planner knows it.
+    """
+    table = Identifier(definition.schema, definition.table)
+    rows = SQL("SELECT {} FROM {} AS source").format(_holes(definition)["source_key"], table)
+    hidden = _is_hidden(definition)
+    limit = SQL("CASE WHEN {} THEN {} + 1 ELSE 0 END").format(hidden, Literal(FEW_ROWS))
+    return _few(definition, rows, limit, SQL("AND {}").format(hidden))
+
+
+def _is_hidden(definition: IndexDefinition) -> Composable:
+    """Return the condition that row-level security keeps who asks from some rows."""
+    table = Identifier(definition.schema, definition.table)
+    return SQL("row_security_active({})").format(Literal(table.as_string(None)))
+
+
+def _few(
+    definition: IndexDefinition, rows: Composable, limit: Composable, hidden: Composable
+) -> dict[str, Composable]:
+    holes = _holes(definition) | {
+        "rows": rows,
+        "few_rows": Literal(FEW_ROWS),
+        "few_limit": limit,
+        "and_hidden": hidden,
+    }
     return {
         "few": _part("few", holes),
         "few_documents": _part("few_documents", holes),
-        "narrowed": SQL("JOIN ({}) AS filter USING ({})").format(rows, holes["key"]),
         "unless_few": SQL("AND NOT (SELECT are_few FROM filtered)"),
     }
 
@@ -296,7 +338,7 @@ def _filter_holes(
         arguments.append(SQL(", {}").format(parameter))
     view = Identifier(definition.schema, definition.names.filter)
     return {
-        "hold_source": SQL(_HOLD_SOURCE).format(view) if filters else SQL(""),
+        "hold_source": SQL(_HOLD_SOURCE).format(view),
         "filter_parameters": SQL("").join(parameters),
         "filter_conditions": SQL("").join(conditions) if conditions else SQL(", NULL"),
         "filter_arguments": SQL("").join(arguments),

@@ -39,8 +39,8 @@ def retry(url: str, *indexes: str, keys: Sequence[Key] | None = None) -> tuple[R
             writes them, a text for each column.
 
     Raises:
-        DatabaseError: The database cannot be reached, or a key has not the columns that it should
-            have.
+        DatabaseError: The database cannot be reached, row-level security hides rows from the role,
+            or a key has not the columns that it should have.
         ValueError: Keys are given for several search indexes.
     """
     if keys is not None and len(indexes) != 1:
@@ -48,6 +48,7 @@ def retry(url: str, *indexes: str, keys: Sequence[Key] | None = None) -> tuple[R
     with database.connect(url, row_security=True) as connection:
         connection.prepare_threshold = None
         found = registry.read(connection, *indexes)
+        registry.require_sight(connection, found)
         for index in found:
             _check(index, keys or ())
         if keys is not None and not keys:

@@ -7,6 +7,7 @@ SELECT jsonb_build_object(
   'name', source.relname,
   'has_children', source.relkind = 'r'
     AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS h WHERE h.inhparent = source.oid),
+  'is_secured', source.relrowsecurity,
   'columns', (
     SELECT jsonb_object_agg(a.attnum, a.attname) FROM pg_catalog.pg_attribute AS a
     WHERE a.attrelid = source.oid AND a.attnum > 0 AND NOT a.attisdropped

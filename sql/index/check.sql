@@ -29,6 +29,13 @@ BEGIN
       USING ERRCODE = 'feature_not_supported',
             HINT = 'Triggers do not fire for the rows of its children. Partition it, or index each child.';
   END IF;
+  -- It will own the functions that read the table for workers, and would read a part of it.
+  IF {is_new} AND row_security_active(source) THEN
+    RAISE EXCEPTION 'pgsearch: row-level security hides rows of % from %, so that they could not be indexed',
+        source, current_user
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT =
+        'Run migrations as a role with BYPASSRLS, or take FORCE ROW LEVEL SECURITY from the table.';
+  END IF;
   SELECT attname INTO named FROM pg_attribute
   WHERE attrelid = source AND attname IN ({column_names}) AND attgenerated = 'v';
   IF FOUND THEN

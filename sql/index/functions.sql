@@ -401,7 +401,8 @@ REVOKE ALL ON FUNCTION {refresh}() FROM PUBLIC;
 -- up to a budget of documents; tier 2 the next one, where those may bring fewer than are wanted.
 --
 -- It tells how many documents hold a word, whoever may read them: so not everyone may ask it, but
--- those who might before.
+-- those who might before. Where the table has row-level security it tells nobody of fewer than 20,
+-- not even that there are any: a word that nobody else has written says what somebody has.
 DO $pgsearch$
 DECLARE
   privileges aclitem[] := (SELECT proacl FROM pg_catalog.pg_proc
@@ -425,6 +426,8 @@ DECLARE
   documents bigint;
   mean double precision;
   budget bigint;
+  fewest integer := (SELECT CASE WHEN c.relrowsecurity THEN 20 ELSE 0 END
+                     FROM pg_class AS c WHERE c.oid = {document_name}::regclass);
 BEGIN
   SELECT i.document_count, i.mean_length INTO documents, mean
   FROM pgsearch.search_index AS i
@@ -438,19 +441,23 @@ BEGIN
   WITH counted AS MATERIALIZED (
     SELECT
       pgsearch.lexeme_query(asked.lexeme) AS term,
-      coalesce(
+      greatest(fewest, coalesce(
         (SELECT known.document_count FROM {lexeme} AS known WHERE known.lexeme = asked.lexeme),
         (SELECT count(*) FROM (
           SELECT FROM {document} AS d WHERE d.tsv @@ pgsearch.lexeme_query(asked.lexeme) LIMIT 10000
         ) AS few)
-      ) AS frequency
+      )) AS frequency
     FROM unnest(pgsearch.query_lexemes({terms_name}.tsconfig, query)) AS asked (lexeme)
   ),
   ordered AS (
     SELECT
       c.term, c.frequency,
-      sum(c.frequency) OVER (ORDER BY c.frequency, c.term::text ROWS UNBOUNDED PRECEDING) AS total
+      sum(c.frequency) OVER terms AS total,
+      -- Of those that are sure to bring any, the ones before it.
+      coalesce(sum(c.frequency) FILTER (WHERE c.frequency > fewest) OVER terms, 0)
+        - CASE WHEN c.frequency > fewest THEN c.frequency ELSE 0 END AS brought
     FROM counted AS c
+    WINDOW terms AS (ORDER BY c.frequency, c.term::text ROWS UNBOUNDED PRECEDING)
   )
   SELECT
     o.term,
@@ -462,7 +469,7 @@ BEGIN
     CASE
       WHEN o.frequency = 0 THEN NULL
       WHEN o.total <= budget OR o.total = o.frequency THEN 1
-      WHEN o.total - o.frequency < wanted THEN 2
+      WHEN o.brought < wanted THEN 2
     END,
     mean
   FROM ordered AS o;

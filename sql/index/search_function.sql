@@ -39,12 +39,22 @@ DECLARE
   narrowed text := '';
   unless_few text := '';
   conditional text := '';
+  is_first text := 'tier = 1';
   stored text;
 BEGIN
   PERFORM pgsearch.check_search(query, k, mode, skip, ef_search, fusion, vector IS NOT NULL);
   answering := pgsearch.answering({schema_literal}, {index_literal}, embedding);
   PERFORM pgsearch.check_vector(
     vector_dims(vector), vector_norm(vector), mode, answering.name, answering.dimensions);
+  -- Whom row-level security keeps from some rows searches among those that he may see. The policies
+  -- of documents and chunks see to that anyway; but no index on what is made of the text may be used
+  -- before they are asked, while the table's own policies may use any on what they compare.
+  IF (SELECT c.relrowsecurity FROM pg_catalog.pg_class AS c WHERE c.oid = {document_name}::regclass)
+     AND coalesce(row_security_active(coalesce(
+       pgsearch.source_table({schema_literal}, {index_literal}), to_regclass({table_name}))), true) THEN
+    is_first := 'true';
+    filters := coalesce(nullif(filters, ''), 'true');
+  END IF;
 {hold_source}  IF condition IS NOT NULL THEN
     conditional := $part${conditional}$part$;
   END IF;
@@ -95,7 +105,7 @@ $search$ ELSE $search$
 {hybrid_statement}
 $search$ END,
         stored, few, few_documents, few_chunks, narrowed, unless_few, conditional,
-        CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
+        is_first, CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
       USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
         chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END){filter_arguments};
       PERFORM pgsearch.end_scan(settings);

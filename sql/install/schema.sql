@@ -675,6 +675,17 @@ END
 $$;
 
 
+-- The columns of a table that a view reads, by their numbers.
+CREATE FUNCTION pgsearch.columns_read(view regclass, source regclass) RETURNS smallint[]
+LANGUAGE sql STABLE STRICT
+RETURN (
+  SELECT array_agg(d.refobjsubid::smallint ORDER BY d.refobjsubid)
+  FROM pg_catalog.pg_rewrite AS r
+  JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+  WHERE r.ev_class = columns_read.view AND d.refobjid = columns_read.source AND d.refobjsubid > 0
+);
+
+
 -- The part of a passage that holds most of a query's words, which are put between <b> and </b>.
 CREATE FUNCTION pgsearch.snippet(config regconfig, passage text, query text) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE

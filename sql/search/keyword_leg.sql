@@ -17,7 +17,7 @@ keyword_leg AS MATERIALIZED (
       UNION ALL
       (SELECT {document_key}, document.tsv, document.length, document.generation
        FROM {document} AS document {narrowed}
-       WHERE document.tsv @@ question.next_rarest {unless_few}
+       WHERE question.next_rarest IS NOT NULL AND document.tsv @@ question.next_rarest {unless_few}
        LIMIT 3000)
     ) AS found
     ORDER BY score DESC, {found_key}

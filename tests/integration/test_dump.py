@@ -77,6 +77,10 @@ def shops_template(databases: Databases) -> str:
             create(connection, STORY, HASH_V1)
             for shape in SHAPES.values():
                 execute_all(connection, shape.made)
+                definition = shape.definition
+                table = Identifier(definition.schema, definition.table)
+                secured = SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table)
+                connection.execute(secured)
                 create(connection, shape.definition, HASH_V1)
             Worker(url).drain()
             execute_all(connection, add_embedding("public", STORY.name, HASH_V2))

@@ -35,7 +35,7 @@ CONTROL = re.compile(
 )
 
 #: A statement with names that are found when it is executed.
-DYNAMIC = re.compile(r"EXECUTE format\(\s*'((?:ALTER|CREATE|DROP|GRANT|LOCK)(?:[^']|'')*)'")
+DYNAMIC = re.compile(r"EXECUTE format\(\s*'((?:ALTER|CREATE|DROP|GRANT|LOCK|REVOKE)(?:[^']|'')*)'")
 
 #: What squawk has nothing to say of: it changes nothing that lasts.
 OTHERS = re.compile(r"(EXECUTE format\(\s*'COMMENT|PERFORM|RAISE|RETURN|SELECT)\b|\w+ :=")

@@ -344,13 +344,14 @@ def test_privileges_of_their_own_are_kept(db: product.Connection, reader: str) -
         "GRANT EXECUTE ON FUNCTION story_search TO {} WITH GRANT OPTION",
         "GRANT EXECUTE ON FUNCTION story_search_terms TO PUBLIC",
         "GRANT SELECT ON story_search_filter TO {} WITH GRANT OPTION",
+        "REVOKE SELECT ON story_search_source FROM PUBLIC",
     ):
         execute(db, SQL(statement).format(role))
     privileges = (
         "SELECT proname, proacl::text FROM pg_proc WHERE proname IN"
         " ('story_search', 'story_search_terms', 'story_search_fill', 'story_search_capture')"
         " UNION ALL SELECT relname, relacl::text FROM pg_class"
-        " WHERE relname = 'story_search_filter' ORDER BY 1"
+        " WHERE relname IN ('story_search_filter', 'story_search_source') ORDER BY 1"
     )
     before = execute(db, privileges)
     for kind in ("more filters", "another filter", "a language per row", "base"):

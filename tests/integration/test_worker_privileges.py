@@ -1,4 +1,4 @@
-"""A worker that is nobody's owner: what the documentation asks to grant is enough, and needed."""
+"""A worker that is nobody's owner: what `op.grant_worker` gives is enough."""
 
 from __future__ import annotations
 
@@ -7,33 +7,21 @@ from collections.abc import Iterator
 import pytest
 
 from pgsearch.errors import DatabaseError
+from pgsearch.schema.grants import grant_worker
 from pgsearch.sync import Worker
 from tests.integration.test_worker_concurrency import eventually, running
+from tests.plugins.search import execute_all
 from tests.plugins.worker import SENTENCES, Stories
 
 ONE, TWO, THREE, _ = SENTENCES
 
-#: As docs/running-it.md lists them.
-GRANTS = (
-    "SELECT ON story, story_search_source",
-    "SELECT, UPDATE, DELETE, INSERT ON story_search_document",
-    "SELECT, UPDATE, DELETE, INSERT ON story_search_chunk, story_search_queue",
-    "SELECT ON SEQUENCE story_search_generation",
-    "UPDATE ON pgsearch.search_index, pgsearch.embedding",
-    "SELECT, INSERT ON pgsearch.event",
-    "USAGE ON SEQUENCE story_search_queue_queue_id_seq",
-    "EXECUTE ON FUNCTION story_search_fill, story_search_rewrite",
-    "EXECUTE ON FUNCTION story_search_watch_partitions, story_search_refresh_statistics",
-)
-
 
 @pytest.fixture
 def hand(stories: Stories) -> Iterator[str]:
-    """The URL of a role that may do what the documentation asks for, and nothing else."""
+    """The URL of a role that may do what a worker needs, and nothing else."""
     role = f"hand_{stories.connection.info.dbname}"
     stories.execute(f"CREATE ROLE {role} LOGIN")
-    for granted in GRANTS:
-        stories.execute(f"GRANT {granted} TO {role}")
+    execute_all(stories.connection, grant_worker("public", "story_search", role))
     yield stories.url.replace("postgres@", f"{role}@")
     stories.execute(f"DROP OWNED BY {role}")
     stories.execute(f"DROP ROLE {role}")

@@ -26,6 +26,7 @@ class Shape(NamedTuple):
         retyped: Changes of a column's type, there and back.
         schema: Its schema, if that has to be said.
         adopt: A column with vectors of 64 dimensions.
+        secured: Whether it is made with row-level security.
     """
 
     table: str
@@ -36,6 +37,7 @@ class Shape(NamedTuple):
     retyped: tuple[str, str]
     schema: str | None = None
     adopt: str | None = None
+    secured: bool = False
 
     def call(self, operation: str, *arguments: str, **named: Any) -> str:
         """Return the call of an operation on this search index, as a migration writes it."""
@@ -168,6 +170,7 @@ EXPRESSIONS = Shape(
         "ALTER TABLE page ALTER COLUMN data TYPE jsonb USING data::jsonb",
     ),
     adopt="old",
+    secured=True,
 )
 
 PARTITIONED = Shape(
@@ -231,7 +234,19 @@ def revisions(shape: Shape) -> dict[str, Revision]:
     last = call("alter_search_index", **shape.definitions[-1], refill=True)
     suspend = call("suspend_search_index", filters=True)
     there, back = ("\n".join([suspend, _executed(change), last]) for change in shape.retyped)
+    schema = "" if shape.schema is None else f'"{shape.schema}".'
+    security = f'ALTER TABLE {schema}"{shape.table}" {{}} ROW LEVEL SECURITY'
+    secure, open_ = (
+        f"{_executed(security.format(word))}\n{last}" for word in ("ENABLE", "DISABLE")
+    )
+    # Whom row-level security concerns may be no worker.
+    roles = "'pg_monitor'", "'postgres'" if shape.secured else "'pg_monitor'"
+    verbs = ("search", "worker")
     return made | {
+        "grant": Revision(
+            "\n".join(call(f"grant_{v}", r) for v, r in zip(verbs, roles, strict=True)),
+            "\n".join(call(f"revoke_{v}", r) for v, r in zip(verbs, roles, strict=True)),
+        ),
         "retype": Revision(there, back),
         "second": Revision(call("add_embedding", "'second'", HASH_32), drop_second),
         # As workers do when all is embedded.
@@ -251,6 +266,7 @@ def revisions(shape: Shape) -> dict[str, Revision]:
             call("reindex_embedding", "'first'", m=8),
         ),
         "reindex companions": Revision(call("reindex_search_index", key=[*first["key"]])),
+        "secure": Revision(open_, secure) if shape.secured else Revision(secure, open_),
         "drop embedding": Revision(
             call("drop_embedding", "'first'"), call("add_embedding", "'first'", HASH_64, m=8)
         ),
