@@ -111,6 +111,30 @@ def test_a_filled_table_is_not_filled_again(old_stories: Stories) -> None:
     assert old_stories.execute(documents) == before
 
 
+def test_a_fill_does_not_read_the_table_again_and_again(
+    stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the planner knows of documents, once it has looked, is that none is missing."""
+    monkeypatch.setattr("pgsearch.sync.fill.LONGEST_RANGE", 50)
+    for table in ("story", "story_search_document"):
+        stories.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    stories.execute("ALTER TABLE story DISABLE TRIGGER USER")
+    insert = "INSERT INTO story (body) SELECT 'old ' || n FROM generate_series(1, %s) AS n"
+    stories.execute(insert, 500)
+    stories.execute("ALTER TABLE story ENABLE TRIGGER USER")
+    stories.drain()
+    stories.execute("ALTER TABLE story DISABLE TRIGGER USER")
+    stories.execute(insert, 5000)
+    stories.execute("ALTER TABLE story ENABLE TRIGGER USER")
+    stories.execute("UPDATE pgsearch.search_index SET filled_at = NULL")
+    stories.execute("ANALYZE story, story_search_document")
+    read = "SELECT seq_scan + seq_tup_read FROM pg_stat_user_tables WHERE relname = 'story'"
+    before = stories.value(read)
+    report = stories.drain()
+    assert report.indexed == 5000
+    assert stories.value(read) - before < 20_000
+
+
 def test_rows_that_changed_before_the_fill_came_to_them_are_right(old_stories: Stories) -> None:
     last = old_stories.value("SELECT max(id) FROM story")
     old_stories.execute("UPDATE story SET body = %s WHERE id = %s", ONE, last)
