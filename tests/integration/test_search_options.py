@@ -171,6 +171,20 @@ def test_a_vector_needs_no_text(library: product.Connection) -> None:
         assert search(library, query, mode="vector", vector=question) == expected
 
 
+def test_other_words_bring_what_the_rarest_do_not(articles: str, db: product.Connection) -> None:
+    """Where a condition leaves out all that the rarest words bring."""
+    db.execute(
+        "INSERT INTO article (body) SELECT CASE WHEN n <= 30 THEN 'rare banned ' ELSE '' END"
+        " || 'common word ' || n FROM generate_series(1, 400) AS n"
+    )
+    db.execute("SELECT article_search_refresh_statistics()")
+    assert {hit.id for hit in search(db, "rare common")} <= set(range(1, 31))
+    hits = search(db, "rare common -banned")
+    assert len(hits) == 10
+    assert min(hit.id for hit in hits) > 30
+    assert [hit.keyword_rank for hit in hits] == list(range(1, 11))
+
+
 # Crowds and gaps
 
 
