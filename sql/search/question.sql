@@ -25,7 +25,7 @@ question AS MATERIALIZED (
       (string_agg(term::text, ' | ') FILTER (WHERE NOT ({is_first}) AND tier = 2))::tsquery
         AS next_rarest,
       (string_agg(term::text, ' | ') FILTER (
-        WHERE NOT ({is_first}) AND tier IS NULL AND document_frequency > 0))::tsquery AS others
+        WHERE ({is_first}) IS NOT TRUE AND tier IS NULL AND document_frequency > 0))::tsquery AS others
     FROM term
   ) AS asked
 )
