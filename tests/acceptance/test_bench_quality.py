@@ -49,6 +49,9 @@ QUERIES = [
 
 MODES = ("keyword", "vector", "hybrid")
 
+#: Targets of every collection: how far a leg may stay behind what it approximates.
+BEHIND = {"keyword_behind_bm25": "<= 0.003", "vector_behind_exact": "<= 0.002"}
+
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Path:
@@ -124,9 +127,12 @@ def test_a_collection_is_measured_and_a_missed_target_is_said(
     assert targets == {
         "keyword_ndcg10": ">= 0.660",
         "vector_ndcg10": ">= 0.640",
-        "hybrid_ndcg10": ">= 0.710",
+        "hybrid_ndcg10": ">= 0.712",
+        **BEHIND,
     }
-    assert [found[metric]["holds"] for metric in targets] == [False, False, False]
+    assert {metric: found[metric]["holds"] for metric in targets} == {
+        metric: metric in BEHIND for metric in targets
+    }
     assert (found["chunks"]["value"], found["embedded"]["value"]) == (20, 0)
 
 
@@ -134,7 +140,9 @@ def check_measurements(output: str) -> None:
     """Check what the bench says of the collection as it was judged."""
     found = measurements(output)
     assert {line["case"] for line in found.values()} == {"tiny"}
-    assert not any("target" in line for line in found.values())
+    targets = {metric: line["target"] for metric, line in found.items() if "target" in line}
+    assert targets == BEHIND
+    assert all(found[metric]["holds"] for metric in BEHIND)
     value = {metric: line["value"] for metric, line in found.items()}
     assert (value["rows"], value["chunks"], value["queries"]) == (20, 20, 5)
     # Twenty chunks, and the probes of the model's fingerprint.
