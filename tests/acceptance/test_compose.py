@@ -113,8 +113,8 @@ def test_their_image_has_all_providers_of_models() -> None:
     extras = re.search(r"pip install .*\"\.\[([\w,]+)\]\"", dockerfile, re.DOTALL)
     assert extras is not None
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    # The others bring a server along, a demo, or what developers need.
-    others = {"embedded", "demo", "dev"}
+    # The others bring a server along, a demo, what developers need, or retrievers for applications.
+    others = {"embedded", "demo", "dev", "langchain", "llamaindex"}
     assert set(extras[1].split(",")) == project["optional-dependencies"].keys() - others
 
 
