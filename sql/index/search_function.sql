@@ -40,6 +40,7 @@ DECLARE
   unless_few text := '';
   conditional text := '';
   is_first text := 'tier = 1';
+  others text := '';
   stored text;
 BEGIN
   PERFORM pgsearch.check_search(query, k, mode, skip, ef_search, fusion, vector IS NOT NULL);
@@ -74,6 +75,10 @@ BEGIN
       narrowed := format($part${narrowed}$part$, filters);
       unless_few := $part${unless_few}$part$;
     END IF;
+    IF filters <> '' OR condition IS NOT NULL THEN
+      others := format($part$
+{others}$part$, narrowed, unless_few);
+    END IF;
     BEGIN
       IF mode = 'vector' AND filters = '' AND condition IS NULL THEN
         -- To plan the whole statement would take a good part of the time that the scan takes. So the
@@ -105,7 +110,8 @@ $search$ ELSE $search$
 {hybrid_statement}
 $search$ END,
         stored, few, few_documents, few_chunks, narrowed, unless_few, conditional,
-        is_first, CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
+        is_first, others,
+        CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
       USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
         chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END){filter_arguments};
       PERFORM pgsearch.end_scan(settings);

@@ -3,24 +3,30 @@ keyword_leg AS MATERIALIZED (
     {key}, generation, score AS keyword_score,
     row_number() OVER (ORDER BY score DESC, {key}) AS keyword_rank
   FROM (
-    SELECT
-      {found_key}, found.generation,
-      (SELECT sum({found_bm25}) FROM term) AS score
-    FROM question
-    -- The limits bound the work when even the rarest term is common.
-    CROSS JOIN LATERAL (
+    WITH brought AS MATERIALIZED (
+      SELECT
+        {found_key}, found.generation,
+        (SELECT sum({found_bm25}) FROM term) AS score
+      FROM question
+      -- The limits bound the work when even the rarest term is common.
+      CROSS JOIN LATERAL (
 {few_documents}
-      (SELECT {document_key}, document.tsv, document.length, document.generation
-       FROM {document} AS document {narrowed}
-       WHERE document.tsv @@ question.rarest {unless_few}
-       LIMIT 20000)
-      UNION ALL
-      (SELECT {document_key}, document.tsv, document.length, document.generation
-       FROM {document} AS document {narrowed}
-       WHERE question.next_rarest IS NOT NULL AND document.tsv @@ question.next_rarest {unless_few}
-       LIMIT 3000)
-    ) AS found
-    ORDER BY score DESC, {found_key}
+        (SELECT {document_key}, document.tsv, document.length, document.generation
+         FROM {document} AS document {narrowed}
+         WHERE document.tsv @@ question.rarest {unless_few}
+         LIMIT 20000)
+        UNION ALL
+        (SELECT {document_key}, document.tsv, document.length, document.generation
+         FROM {document} AS document {narrowed}
+         WHERE question.next_rarest IS NOT NULL AND document.tsv @@ question.next_rarest {unless_few}
+         LIMIT 3000)
+      ) AS found
+      ORDER BY score DESC, {found_key}
+      LIMIT {depth}
+    )
+    SELECT * FROM brought
+{others}
+    ORDER BY score DESC, {key}
     LIMIT {depth}
   ) AS ranked
 )
