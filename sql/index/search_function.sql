@@ -99,8 +99,11 @@ $search$, stored)
           RETURN;
         END IF;
       END IF;
-      settings := pgsearch.begin_scan(
-        coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
+      -- Not for keywords: without a vector the library that knows the settings may not be there yet.
+      IF mode <> 'keyword' THEN
+        settings := pgsearch.begin_scan(
+          coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
+      END IF;
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$
 {keyword_statement}
@@ -114,7 +117,9 @@ $search$ END,
         CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
       USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
         chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END){filter_arguments};
-      PERFORM pgsearch.end_scan(settings);
+      IF mode <> 'keyword' THEN
+        PERFORM pgsearch.end_scan(settings);
+      END IF;
       RETURN;
     EXCEPTION WHEN undefined_column THEN
       -- An old snapshot still has an embedding in the registry that was dropped since, and its

@@ -12,10 +12,11 @@ term AS MATERIALIZED (
 question AS MATERIALIZED (
   SELECT
     condition, bound, mean_length,
-    any_term && coalesce(condition, '') AS any_term,
-    rarest && coalesce(condition, '') AS rarest,
-    next_rarest && !!rarest && coalesce(condition, '') AS next_rarest,
-    others && !!rarest && coalesce(!!next_rarest, '') && coalesce(condition, '') AS others
+    -- An empty tsquery, as where there is no condition, would raise a notice with each search.
+    coalesce(any_term && condition, any_term) AS any_term,
+    coalesce(rarest && condition, rarest) AS rarest,
+    coalesce(next_rarest && !!rarest && condition, next_rarest && !!rarest) AS next_rarest,
+    coalesce(others && !!rarer && condition, others && !!rarer) AS others
   FROM (
     SELECT
       {condition} AS condition,
@@ -26,6 +27,7 @@ question AS MATERIALIZED (
       (string_agg(term::text, ' | ') FILTER (WHERE {is_first}))::tsquery AS rarest,
       (string_agg(term::text, ' | ') FILTER (WHERE NOT ({is_first}) AND tier = 2))::tsquery
         AS next_rarest,
+      (string_agg(term::text, ' | ') FILTER (WHERE {is_first} OR tier = 2))::tsquery AS rarer,
       (string_agg(term::text, ' | ') FILTER (
         WHERE ({is_first}) IS NOT TRUE AND tier IS DISTINCT FROM 2
       ))::tsquery AS others

@@ -261,3 +261,17 @@ def test_a_rare_word_elsewhere_keeps_nothing_back(
     assert len({hit.id for hit in hits}) == 20
     assert all(hit.id % 2 == 0 or hit.id >= 1000 for hit in hits)
     assert [hit.keyword_rank for hit in hits] == list(range(1, 21))
+
+
+def test_a_new_session_is_told_nothing(zoo: product.Connection, articles: str) -> None:
+    """No notice of an empty query within the statement, no warning of a setting without a value."""
+    told: list[str | None] = []
+    with product.connect(articles) as connection, connection.transaction():
+        connection.execute("SET LOCAL client_min_messages = notice")
+        connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
+        for query in ("zebra cat", "cat -zebra"):
+            assert search(connection, query, mode="keyword")
+            assert search(connection, query, mode="keyword", tenant_id=0)
+        connection.execute("SELECT '[1]'::vector <=> '[1]'")
+        assert connection.execute("SHOW hnsw.ef_search").fetchone() == ("40",)
+    assert told == []
