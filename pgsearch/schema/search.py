@@ -87,7 +87,6 @@ def search_statement(
         fusion: What becomes of the legs' scores: "exact" or "rrf".
     """
     pieces: dict[str, Composable] = {name: SQL("") for name in (*_PIECES, "boosted")}
-    pieces["is_first"] = SQL("tier = 1 OR {}").format(_is_hidden(definition))
     if rows is None:
         pieces |= _hidden(definition)
     else:
@@ -97,8 +96,7 @@ def search_statement(
         holes["boosted"] = _part("boosted", holes | {"boost": boost})
     if is_conditional:
         holes["conditional"] = _part("conditional", holes)
-    if is_conditional or rows is not None:
-        holes["others"] = _part("others", holes)
+    holes["others"] = _part("others", holes)
     holes["few_chunks"] = _part("few_chunks", holes)
     holes["fused_score"] = _part(f"fusion_{fusion}", holes)
     return _statement(mode, holes)
@@ -112,7 +110,6 @@ _PIECES: Final = (
     "narrowed",
     "unless_few",
     "conditional",
-    "is_first",
     "others",
 )
 

@@ -39,7 +39,6 @@ DECLARE
   narrowed text := '';
   unless_few text := '';
   conditional text := '';
-  is_first text := 'tier = 1';
   others text := '';
   stored text;
 BEGIN
@@ -53,7 +52,6 @@ BEGIN
   IF (SELECT c.relrowsecurity FROM pg_catalog.pg_class AS c WHERE c.oid = {document_name}::regclass)
      AND coalesce(row_security_active(coalesce(
        pgsearch.source_table({schema_literal}, {index_literal}), to_regclass({table_name}))), true) THEN
-    is_first := 'true';
     filters := coalesce(nullif(filters, ''), 'true');
   END IF;
 {hold_source}  IF condition IS NOT NULL THEN
@@ -113,8 +111,7 @@ $search$ ELSE $search$
 {hybrid_statement}
 $search$ END,
         stored, few, few_documents, few_chunks, narrowed, unless_few, conditional,
-        is_first, others,
-        CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
+        others, CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
       USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
         chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END){filter_arguments};
       IF mode <> 'keyword' THEN

@@ -1,4 +1,4 @@
-    -- Where the rarer terms are in rows that the filter or a condition leaves out, the others have to
+    -- Where the rarer terms are in rows that the filter, a condition or row-level security leaves out, the others have to
     -- bring documents, too.
     UNION ALL
     (SELECT

@@ -1,9 +1,8 @@
 -- The query's terms. All of them score; those of tier 1, the rarest, bring documents to score, and
 -- tier 2 is the next one, where those may bring fewer than are wanted: at least 50, so that the pages
--- up to there come from the same documents. Quoted phrases and words
--- with a minus sign hold for every result: as a part of what is looked up, by the GIN index. Under
--- row-level security all terms bring documents: how many of those of the rarest ones are to be seen,
--- nobody knows before, and the GIN index is no help, for policies are asked first.
+-- up to there come from the same documents. Quoted phrases and words with a minus sign hold for every
+-- result: as a part of what is looked up, by the GIN index. Under row-level security that index is no
+-- help, for policies are asked first.
 term AS MATERIALIZED (
   SELECT term, idf, tier, mean_length FROM {terms}(
     {query}, greatest({depth}, 50){terms_configuration}
@@ -24,13 +23,11 @@ question AS MATERIALIZED (
       nullif(sum(idf), 0) AS bound,
       nullif(max(mean_length), 0) AS mean_length,
       string_agg(term::text, ' | ')::tsquery AS any_term,
-      (string_agg(term::text, ' | ') FILTER (WHERE {is_first}))::tsquery AS rarest,
-      (string_agg(term::text, ' | ') FILTER (WHERE NOT ({is_first}) AND tier = 2))::tsquery
+      (string_agg(term::text, ' | ') FILTER (WHERE tier = 1))::tsquery AS rarest,
+      (string_agg(term::text, ' | ') FILTER (WHERE tier = 2))::tsquery
         AS next_rarest,
-      (string_agg(term::text, ' | ') FILTER (WHERE {is_first} OR tier = 2))::tsquery AS rarer,
-      (string_agg(term::text, ' | ') FILTER (
-        WHERE ({is_first}) IS NOT TRUE AND tier IS DISTINCT FROM 2
-      ))::tsquery AS others
+      (string_agg(term::text, ' | ') FILTER (WHERE tier <= 2))::tsquery AS rarer,
+      (string_agg(term::text, ' | ') FILTER (WHERE tier IS NULL))::tsquery AS others
     FROM term
   ) AS asked
 )
