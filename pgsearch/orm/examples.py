@@ -25,7 +25,7 @@ from pgsearch.orm.checks import MAX_K, check_options, check_request
 from pgsearch.orm.hit import Hit, select_hits
 from pgsearch.orm.select import Condition, Entity
 from pgsearch.orm.statement import Request, SearchStatement
-from pgsearch.orm.target import find_embedding, find_index
+from pgsearch.orm.target import find_embedding, find_index, find_rows
 
 
 @overload
@@ -120,19 +120,18 @@ def similar(
     check_options(ef_search, "exact", None)
     definition = chosen.definition()
     key = source_table.primary_key.columns
-    conditions = list(where) if isinstance(where, (list, tuple)) else [where]
     request = Request(
         query="",
         # The examples are the most similar of all, and left out afterwards.
         k=min(limit + offset + len(examples), MAX_K),
         skip=0,
         mode="vector",
-        vector=_vector(definition, asked, likes, unlikes),
+        vector=_vector(definition, source_table, asked, likes, unlikes),
         language=None,
         ef_search=ef_search,
         fusion="exact",
         keyword_weight=None,
-        rows=select(*key).where(*conditions) if conditions else None,
+        rows=find_rows(source, chosen, where),
         boost=None,
     )
     hits = SearchStatement(definition, asked, request).hits([column(c.name, c.type) for c in key])
@@ -165,6 +164,7 @@ def _key(source: Table, named: Any) -> tuple[Any, ...]:
 
 def _vector(
     definition: IndexDefinition,
+    source: Table,
     embedding: Embedding,
     likes: list[tuple[Any, ...]],
     unlikes: list[tuple[Any, ...]],
@@ -172,9 +172,13 @@ def _vector(
     """Return the vector that is looked for, as SQL over what is stored."""
     names = definition.names
     stored = names.embedding_column(embedding.name)
-    columns: list[ColumnClause[Any]] = [column(c.name) for c in definition.key]
-    chunk = table(names.chunk, *columns, column(stored), schema=definition.schema)
-    key = tuple_(*(chunk.c[c.name] for c in definition.key))
+    key_columns: list[ColumnClause[Any]] = [
+        # With their types, by which SQLAlchemy sends the values of the examples' keys.
+        column(c.name, c.type)
+        for c in source.primary_key.columns
+    ]
+    chunk = table(names.chunk, *key_columns, column(stored), schema=definition.schema)
+    key = tuple_(*(chunk.c[c.name] for c in key_columns))
 
     def mean(keys: list[tuple[Any, ...]]) -> ColumnElement[Any]:
         return select(func.avg(chunk.c[stored])).where(key.in_(keys)).scalar_subquery()

@@ -14,7 +14,7 @@ from pgsearch.orm.checks import check_options, check_request
 from pgsearch.orm.explain import explanation, snippet
 from pgsearch.orm.hit import Hit, select_hits
 from pgsearch.orm.statement import Request, SearchStatement
-from pgsearch.orm.target import find_embedding, find_index, query_vector
+from pgsearch.orm.target import find_embedding, find_index, find_rows, query_vector
 
 __all__ = ["Hit", "search"]
 
@@ -141,7 +141,6 @@ def search(
         )
     table = chosen.source_table
     key = table.primary_key.columns
-    conditions = list(where) if isinstance(where, (list, tuple)) else [where]
     made = query_vector(asked, query, vector) if mode != "keyword" and asked else None
     request = Request(
         query=query,
@@ -154,7 +153,7 @@ def search(
         ef_search=ef_search,
         fusion=fusion,
         keyword_weight=keyword_weight,
-        rows=sa_select(*key).where(*conditions) if conditions else None,
+        rows=find_rows(source, chosen, where),
         boost=None if boost is None else sa_select(*key, boost.label("boost")),
     )
     statement = SearchStatement(chosen.definition(), asked, request)

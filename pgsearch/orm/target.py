@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table, inspect
+from sqlalchemy import Select, Table, inspect, select
 from sqlalchemy.orm import Mapper
 
 from pgsearch import models
@@ -62,6 +62,27 @@ def find_index(source: Any, index: SearchIndex | str | None) -> SearchIndex:
         f"Several search indexes are declared on table {table.name!r}: {', '.join(declared)}.",
         hint="Pass index=… to say which one.",
     )
+
+
+def find_rows(source: Any, index: SearchIndex, where: Any) -> Select[Any] | None:
+    """Return a query for the keys of the rows that are searched; None if all of the table are.
+
+    Args:
+        source: What is searched: a class, a table, or a search index.
+        index: Its search index.
+        where: A condition, or a list or tuple of conditions.
+    """
+    conditions = list(where) if isinstance(where, (list, tuple)) else [where]
+    mapper = inspect(source, raiseerr=False)
+    if isinstance(mapper, Mapper) and mapper.single and mapper.polymorphic_on is not None:
+        # One of several classes of the table: its rows only.
+        kinds = [kind.polymorphic_identity for kind in mapper.self_and_descendants]
+        conditions.append(mapper.polymorphic_on.in_(kinds))
+    if not conditions:
+        return None
+    rows = select(*index.source_table.primary_key.columns).where(*conditions)
+    # A condition that joins another table may bring a row several times.
+    return rows.distinct() if len(rows.get_final_froms()) > 1 else rows
 
 
 def find_embedding(index: SearchIndex, name: str | None) -> Embedding | None:

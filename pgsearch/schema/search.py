@@ -87,7 +87,6 @@ def search_statement(
         fusion: What becomes of the legs' scores: "exact" or "rrf".
     """
     pieces: dict[str, Composable] = {name: SQL("") for name in (*_PIECES, "boosted")}
-    pieces["is_first"] = SQL("tier = 1 OR {}").format(_is_hidden(definition))
     if rows is None:
         pieces |= _hidden(definition)
     else:
@@ -97,6 +96,7 @@ def search_statement(
         holes["boosted"] = _part("boosted", holes | {"boost": boost})
     if is_conditional:
         holes["conditional"] = _part("conditional", holes)
+    holes["others"] = _part("others", holes)
     holes["few_chunks"] = _part("few_chunks", holes)
     holes["fused_score"] = _part(f"fusion_{fusion}", holes)
     return _statement(mode, holes)
@@ -110,7 +110,7 @@ _PIECES: Final = (
     "narrowed",
     "unless_few",
     "conditional",
-    "is_first",
+    "others",
 )
 
 
@@ -286,6 +286,8 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
     parts: dict[str, Composable] = _narrowing(definition, rows)
     parts["few_chunks"] = _part("few_chunks", holes | {"conditional": SQL("%2$s")})
     parts["conditional"] = _part("conditional", holes)
+    narrowing = {"narrowed": SQL("%1$s"), "unless_few": SQL("%2$s")}
+    parts["others"] = _part("others", holes | narrowing)
     for fusion in FUSIONS:
         parts[f"fusion_{fusion}"] = _part(f"fusion_{fusion}", holes)
     places = {name: SQL(f"%{n}$s") for n, name in enumerate((*_PIECES, "fused_score"), start=2)}

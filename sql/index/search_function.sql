@@ -39,7 +39,7 @@ DECLARE
   narrowed text := '';
   unless_few text := '';
   conditional text := '';
-  is_first text := 'tier = 1';
+  others text := '';
   stored text;
 BEGIN
   PERFORM pgsearch.check_search(query, k, mode, skip, ef_search, fusion, vector IS NOT NULL);
@@ -52,7 +52,6 @@ BEGIN
   IF (SELECT c.relrowsecurity FROM pg_catalog.pg_class AS c WHERE c.oid = {document_name}::regclass)
      AND coalesce(row_security_active(coalesce(
        pgsearch.source_table({schema_literal}, {index_literal}), to_regclass({table_name}))), true) THEN
-    is_first := 'true';
     filters := coalesce(nullif(filters, ''), 'true');
   END IF;
 {hold_source}  IF condition IS NOT NULL THEN
@@ -74,6 +73,10 @@ BEGIN
       narrowed := format($part${narrowed}$part$, filters);
       unless_few := $part${unless_few}$part$;
     END IF;
+    IF filters <> '' OR condition IS NOT NULL THEN
+      others := format($part$
+{others}$part$, narrowed, unless_few);
+    END IF;
     BEGIN
       IF mode = 'vector' AND filters = '' AND condition IS NULL THEN
         -- To plan the whole statement would take a good part of the time that the scan takes. So the
@@ -94,8 +97,11 @@ $search$, stored)
           RETURN;
         END IF;
       END IF;
-      settings := pgsearch.begin_scan(
-        coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
+      -- Not for keywords: without a vector the library that knows the settings may not be there yet.
+      IF mode <> 'keyword' THEN
+        settings := pgsearch.begin_scan(
+          coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
+      END IF;
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$
 {keyword_statement}
@@ -105,10 +111,12 @@ $search$ ELSE $search$
 {hybrid_statement}
 $search$ END,
         stored, few, few_documents, few_chunks, narrowed, unless_few, conditional,
-        is_first, CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
+        others, CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
       USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
         chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END){filter_arguments};
-      PERFORM pgsearch.end_scan(settings);
+      IF mode <> 'keyword' THEN
+        PERFORM pgsearch.end_scan(settings);
+      END IF;
       RETURN;
     EXCEPTION WHEN undefined_column THEN
       -- An old snapshot still has an embedding in the registry that was dropped since, and its

@@ -1,39 +1,32 @@
-rare_leg AS MATERIALIZED (
-  SELECT {found_key}, found.generation, (SELECT sum({found_bm25}) FROM term) AS score
-  FROM question
-  -- The limits bound the work when even the rarest term is common.
-  CROSS JOIN LATERAL (
-{few_documents}
-    (SELECT {document_key}, document.tsv, document.length, document.generation
-     FROM {document} AS document {narrowed}
-     WHERE document.tsv @@ question.rarest {unless_few}
-     LIMIT 20000)
-    UNION ALL
-    (SELECT {document_key}, document.tsv, document.length, document.generation
-     FROM {document} AS document {narrowed}
-     WHERE question.next_rarest IS NOT NULL AND document.tsv @@ question.next_rarest {unless_few}
-     LIMIT 3000)
-  ) AS found
-  ORDER BY score DESC, {found_key}
-  LIMIT {depth}
-),
--- Where a filter or a condition has left too few of those, the other terms bring some.
-common_leg AS MATERIALIZED (
-  SELECT {found_key}, found.generation, (SELECT sum({found_bm25}) FROM term) AS score
-  FROM question
-  CROSS JOIN LATERAL (
-    SELECT {document_key}, document.tsv, document.length, document.generation
-    FROM {document} AS document {narrowed}
-    WHERE (SELECT count(*) < {depth} FROM rare_leg)
-      AND question.others IS NOT NULL AND document.tsv @@ question.others {unless_few}
-    LIMIT 3000
-  ) AS found
-),
 keyword_leg AS MATERIALIZED (
   SELECT
     {key}, generation, score AS keyword_score,
     row_number() OVER (ORDER BY score DESC, {key}) AS keyword_rank
-  FROM (SELECT * FROM rare_leg UNION ALL SELECT * FROM common_leg) AS ranked
-  ORDER BY score DESC, {key}
-  LIMIT {depth}
+  FROM (
+    WITH brought AS MATERIALIZED (
+      SELECT
+        {found_key}, found.generation,
+        (SELECT sum({found_bm25}) FROM term) AS score
+      FROM question
+      -- The limits bound the work when even the rarest term is common.
+      CROSS JOIN LATERAL (
+{few_documents}
+        (SELECT {document_key}, document.tsv, document.length, document.generation
+         FROM {document} AS document {narrowed}
+         WHERE document.tsv @@ question.rarest {unless_few}
+         LIMIT 20000)
+        UNION ALL
+        (SELECT {document_key}, document.tsv, document.length, document.generation
+         FROM {document} AS document {narrowed}
+         WHERE question.next_rarest IS NOT NULL AND document.tsv @@ question.next_rarest {unless_few}
+         LIMIT 3000)
+      ) AS found
+      ORDER BY score DESC, {found_key}
+      LIMIT {depth}
+    )
+    SELECT * FROM brought
+{others}
+    ORDER BY score DESC, {key}
+    LIMIT {depth}
+  ) AS ranked
 )

@@ -1,19 +1,21 @@
 -- The query's terms. All of them score; those of tier 1, the rarest, bring documents to score, and
--- tier 2 is the next one, where those may bring fewer than are wanted; the others come last. Quoted phrases and words
--- with a minus sign hold for every result: as a part of what is looked up, by the GIN index. Under
--- row-level security all terms bring documents: how many of those of the rarest ones are to be seen,
--- nobody knows before, and the GIN index is no help, for policies are asked first.
+-- tier 2 is the next one, where those may bring fewer than are wanted: at least 50, so that the pages
+-- up to there come from the same documents. Quoted phrases and words with a minus sign hold for every
+-- result: as a part of what is looked up, by the GIN index. Under row-level security that index is no
+-- help, for policies are asked first.
 term AS MATERIALIZED (
-  SELECT term, document_frequency, idf, tier, mean_length
-  FROM {terms}({query}, {depth}{terms_configuration})
+  SELECT term, idf, tier, mean_length FROM {terms}(
+    {query}, greatest({depth}, 50){terms_configuration}
+  )
 ),
 question AS MATERIALIZED (
   SELECT
     condition, bound, mean_length,
-    any_term && coalesce(condition, '') AS any_term,
-    rarest && coalesce(condition, '') AS rarest,
-    next_rarest && !!rarest && coalesce(condition, '') AS next_rarest,
-    others && !!rarest && coalesce(!!next_rarest, '') && coalesce(condition, '') AS others
+    -- An empty tsquery, as where there is no condition, would raise a notice with each search.
+    coalesce(any_term && condition, any_term) AS any_term,
+    coalesce(rarest && condition, rarest) AS rarest,
+    coalesce(next_rarest && !!rarest && condition, next_rarest && !!rarest) AS next_rarest,
+    coalesce(others && !!rarer && condition, others && !!rarer) AS others
   FROM (
     SELECT
       {condition} AS condition,
@@ -21,11 +23,11 @@ question AS MATERIALIZED (
       nullif(sum(idf), 0) AS bound,
       nullif(max(mean_length), 0) AS mean_length,
       string_agg(term::text, ' | ')::tsquery AS any_term,
-      (string_agg(term::text, ' | ') FILTER (WHERE {is_first}))::tsquery AS rarest,
-      (string_agg(term::text, ' | ') FILTER (WHERE NOT ({is_first}) AND tier = 2))::tsquery
+      (string_agg(term::text, ' | ') FILTER (WHERE tier = 1))::tsquery AS rarest,
+      (string_agg(term::text, ' | ') FILTER (WHERE tier = 2))::tsquery
         AS next_rarest,
-      (string_agg(term::text, ' | ') FILTER (
-        WHERE ({is_first}) IS NOT TRUE AND tier IS NULL AND document_frequency > 0))::tsquery AS others
+      (string_agg(term::text, ' | ') FILTER (WHERE tier <= 2))::tsquery AS rarer,
+      (string_agg(term::text, ' | ') FILTER (WHERE tier IS NULL))::tsquery AS others
     FROM term
   ) AS asked
 )

@@ -103,6 +103,22 @@ def test_pages_follow_each_other(library: product.Connection, mode: str) -> None
     assert [hit.id for hit in pages] == [hit.id for hit in whole]
 
 
+def test_pages_come_from_the_same_documents(articles: str, db: product.Connection) -> None:
+    """A rare word in 15 long texts is enough for the first page, and not for the whole."""
+    db.execute(
+        "INSERT INTO article (id, body) SELECT n, CASE"
+        " WHEN n <= 15 THEN 'zebra' || repeat(' filler', 400)"
+        " WHEN n % 4 = 0 THEN 'cat cat' ELSE 'other' || repeat(' filler', n % 50) END"
+        " FROM generate_series(1, 4000) AS n"
+    )
+    db.execute("SELECT article_search_refresh_statistics()")
+    whole = search(db, "zebra cat", mode="keyword", k=50)
+    assert whole[0].id > 15
+    for skip in range(0, 50, 10):
+        page = search(db, "zebra cat", mode="keyword", skip=skip)
+        assert page == whole[skip : skip + 10]
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -225,3 +241,51 @@ def test_of_very_many_filters_there_is_equality() -> None:
     assert [parameter.name for parameter in parameters] == [column.name for column in columns]
     with pytest.raises(DeclarationError, match="has 91 filters"):
         article_index("all_search", filters=tuple(TypedColumn(f"c{n}", "text") for n in range(91)))
+
+
+@pytest.fixture
+def zoo(articles: str, db: product.Connection) -> product.Connection:
+    """12,000 articles with a cat in them; 500 of tenant 1 have a zebra, too."""
+    db.execute(
+        "INSERT INTO article (tenant_id, body)"
+        " SELECT n % 2, concat(CASE WHEN n < 1000 AND n % 2 = 1 THEN 'zebra ' END,"
+        "   'a cat in ', CASE WHEN n % 3 > 0 THEN 'the hat' ELSE 'a mat' END)"
+        " FROM generate_series(1, 12000) AS n"
+    )
+    db.execute("SELECT article_search_refresh_statistics()")
+    return db
+
+
+@pytest.mark.parametrize(
+    ("query", "filters"),
+    [
+        ("zebra cat", {"tenant_id": 0}),
+        ('zebra "a mat"', {"tenant_id": 0}),
+        ("zebra cat -zebra", {}),
+        ('zebra "the hat" -zebra', {}),
+    ],
+)
+def test_a_rare_word_elsewhere_keeps_nothing_back(
+    zoo: product.Connection, query: str, filters: dict[str, object]
+) -> None:
+    """Where the filter or a condition leaves none of its rows, the other words bring some."""
+    terms = "SELECT tier FROM article_search_terms(%s, 50) ORDER BY idf DESC"
+    assert zoo.execute(terms, [query]).fetchall()[:2] == [(1,), (None,)]
+    hits = search(zoo, query, mode="keyword", k=20, **filters)
+    assert len({hit.id for hit in hits}) == 20
+    assert all(hit.id % 2 == 0 or hit.id >= 1000 for hit in hits)
+    assert [hit.keyword_rank for hit in hits] == list(range(1, 21))
+
+
+def test_a_new_session_is_told_nothing(zoo: product.Connection, articles: str) -> None:
+    """No notice of an empty query within the statement, no warning of a setting without a value."""
+    told: list[str | None] = []
+    with product.connect(articles) as connection, connection.transaction():
+        connection.execute("SET LOCAL client_min_messages = notice")
+        connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
+        for query in ("zebra cat", "cat -zebra"):
+            assert search(connection, query, mode="keyword")
+            assert search(connection, query, mode="keyword", tenant_id=0)
+        connection.execute("SELECT '[1]'::vector <=> '[1]'")
+        assert connection.execute("SHOW hnsw.ef_search").fetchone() == ("40",)
+    assert told == []

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from pgsearch import search, similar
 from pgsearch.errors import QueryError
-from tests.plugins.orm import QUERY, Article, Page, ids, page_search
+from tests.plugins.orm import QUERY, Article, Page, article_tag, ids, page_search
 
 MODES = ("keyword", "vector", "hybrid")
 
@@ -47,6 +47,18 @@ def test_what_is_refused(options: dict[str, Any], refusal: str) -> None:
     with pytest.raises(QueryError, match=refusal) as refused:
         search(Article, QUERY, **options)
     assert refused.value.hint
+
+
+# Conditions
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_row_that_a_joined_table_brings_twice_is_one_result(session: Session, mode: str) -> None:
+    where = [Article.id == article_tag.c.article_id, article_tag.c.tag.in_(["news", "sea"])]
+    found = ids(session, search(Article, QUERY, mode=mode, where=where, limit=30))
+    assert len(set(found)) == len(found) == 30
+    tagged = ids(session, search(Article, QUERY, mode=mode, where=Article.tags.any(), limit=30))
+    assert found == tagged
 
 
 # Fusion

@@ -101,12 +101,12 @@ def test_the_vector_leg_is_one_scan_of_the_hnsw_index(
 
 def test_the_keyword_leg_is_served_by_the_gin_index(library: product.Connection) -> None:
     for mode in ("keyword", "hybrid"):
-        leg = part(plan(library, "word50 word60", mode), "rare_leg")
+        leg = part(plan(library, "word50 word60", mode), "keyword_leg")
         assert set(executed(leg)) == {GIN}
 
 
 def test_a_condition_is_met_by_the_gin_index(library: product.Connection) -> None:
-    leg = part(plan(library, "word50 -word5", "keyword"), "rare_leg")
+    leg = part(plan(library, "word50 -word5", "keyword"), "keyword_leg")
     assert set(executed(leg)) == {GIN}
     conditions = [node["Index Cond"] for node in leg if node.get("Index Name") == GIN]
     assert any("rarest" in condition for condition in conditions)
@@ -141,7 +141,7 @@ def test_of_few_rows_each_is_looked_at(library: product.Connection, mode: str) -
         assert nearest[CHUNK_KEY] == 40
         assert executed(part(whole, "further")) == {}
     if mode != "vector":
-        leg = executed(part(whole, "rare_leg"))
+        leg = executed(part(whole, "keyword_leg"))
         assert leg == {DOCUMENT_KEY: 40}
 
 
@@ -170,7 +170,7 @@ def test_a_condition_goes_through_the_hnsw_index(library: product.Connection) ->
 
 def test_common_terms_do_not_bring_every_document(library: product.Connection) -> None:
     """Work is bounded: the rarest terms bring documents, those of the others only score."""
-    leg = part(plan(library, "word1 word2 word200 word300", "keyword"), "rare_leg")
+    leg = part(plan(library, "word1 word2 word200 word300", "keyword"), "keyword_leg")
     brought = sum(n["Actual Rows"] for n in leg if n["Node Type"] == "Bitmap Heap Scan")
     ((rare, common),) = library.execute(
         "SELECT count(*) FILTER (WHERE tsv @@ 'word200 | word300'),"

@@ -301,6 +301,20 @@ def test_words_of_others_keep_nothing_back(secured: Library, tenants: list[int])
         assert len(search(superuser, "zebra -word1", "keyword")) == 0
 
 
+def test_a_rare_word_is_found_among_many_rows_of_a_common_one(secured: Library) -> None:
+    superuser = secured.superuser
+    with superuser.transaction(force_rollback=True):
+        superuser.execute(
+            "INSERT INTO article (id, tenant_id, body)"
+            " SELECT 10000 + n, 7, 'cat' || CASE WHEN n > 22000 THEN ' zebra' ELSE '' END"
+            " FROM generate_series(1, 22010) AS n"
+        )
+        superuser.execute(SQL("SET LOCAL ROLE {}").format(secured.roles.identifier("app")))
+        superuser.execute("SELECT set_config('app.tenants', '{7}', true)")
+        found = {id_ for id_, _ in search(superuser, "zebra cat", "keyword")}
+        assert found == set(range(32001, 32011))
+
+
 @pytest.mark.parametrize("tenants", [FEW, MANY], ids=["few", "many"])
 def test_rows_like_others(secured: Library, tenants: list[int]) -> None:
     """An example that is not to be seen is like nothing; results are to be seen."""

@@ -25,6 +25,7 @@ from tests.plugins.tables import (
 
 #: Variables, aliases, columns and parameters of our own functions, and words of SQL.
 OUR_WORDS = (
+    "brought", "is_stale", "others", "rarer",
     "after", "answer", "again_chunks", "boosted", "conditional", "content", "contents", "distance",
     "distances", "few", "few_chunks", "filtered", "further", "generations", "given", "hits",
     "keys_1", "keys_2", "narrowed", "near", "settings", "stored", "unless_few",
@@ -202,6 +203,8 @@ def test_columns_called_like_our_words(
     found = assert_documents_as_new(installed, definition)
     assert [row[0] for row in found] == ["2", "3"]
     assert len(search(installed, definition, "bats", **dict.fromkeys(filters, 7))) == 2
+    scan = "SELECT score FROM wide_search('bats', 2, array_fill(1, '{64}')::vector, 'vector')"
+    assert len(execute(installed, scan)) == 2
     assert search(installed, definition, "bats", **{filters[-1]: 8}) == set()
 
 
