@@ -14,7 +14,9 @@ LANGUAGE plpgsql STABLE
 -- pgvector's operators are found as they are now, whatever the caller's search_path. Compiling the
 -- statement anew for each call would take longer than running it.
 SET search_path FROM CURRENT
-SET jit = off AS $function$
+SET jit = off
+-- Where a word is so common that a limit cuts it off, the same rows come each time.
+SET synchronize_seqscans = off AS $function$
 <<answer>>
 DECLARE
   answering record;
@@ -42,7 +44,8 @@ DECLARE
   others text := '';
   stored text;
 BEGIN
-  PERFORM pgsearch.check_search(query, k, mode, skip, ef_search, fusion, vector IS NOT NULL);
+  PERFORM pgsearch.check_search(
+    query, k, mode, skip, ef_search, fusion, keyword_weight, vector IS NOT NULL);
   answering := pgsearch.answering({schema_literal}, {index_literal}, embedding);
   PERFORM pgsearch.check_vector(
     vector_dims(vector), vector_norm(vector), mode, answering.name, answering.dimensions);

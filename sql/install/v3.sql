@@ -169,7 +169,8 @@ RETURN (
 
 -- Refuses a request that cannot be answered, and says what to ask instead.
 CREATE FUNCTION pgsearch.check_search(
-  query text, k integer, mode text, skip integer, ef_search integer, fusion text, has_vector boolean
+  query text, k integer, mode text, skip integer, ef_search integer, fusion text,
+  keyword_weight double precision, has_vector boolean
 ) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
@@ -202,6 +203,11 @@ BEGIN
   IF fusion IS NULL OR fusion NOT IN ('exact', 'rrf') THEN
     RAISE EXCEPTION 'pgsearch: fusion is %, there are exact and rrf', coalesce(quote_literal(fusion), 'NULL')
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for exact.';
+  END IF;
+  -- NaN is greater than everything.
+  IF NOT (keyword_weight >= 0 AND keyword_weight < 'Infinity') THEN
+    RAISE EXCEPTION 'pgsearch: keyword_weight is %, it must be a number from 0', keyword_weight
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for 4, or 1 with ranks.';
   END IF;
 END
 $$;

@@ -129,6 +129,9 @@ def test_pages_come_from_the_same_documents(articles: str, db: product.Connectio
         ({"ef_search": 1001}, "ef_search is 1001"),
         ({"fusion": "sum"}, "fusion is 'sum', there are exact and rrf"),
         ({"fusion": None}, "fusion is NULL"),
+        ({"keyword_weight": -1.0}, "keyword_weight is -1, it must be a number from 0"),
+        ({"keyword_weight": float("nan")}, "keyword_weight is NaN"),
+        ({"keyword_weight": float("inf")}, "keyword_weight is Infinity"),
     ],
 )
 def test_what_is_refused(
