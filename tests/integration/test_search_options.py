@@ -180,7 +180,8 @@ def test_more_candidates_find_more_of_the_nearest(library: product.Connection) -
             found += len({hit.id for hit in hits} & {key for (key,) in exact})
         return found
 
-    assert right(30) < right(None) < right(800)
+    assert right(30) < right(100) < right(None)
+    assert right(None) <= right(800)
 
 
 def test_a_vector_needs_no_text(library: product.Connection) -> None:
