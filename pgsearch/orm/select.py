@@ -109,7 +109,7 @@ def search(
         language: The language of the query where rows have their own, as in "german" or "de";
             if None, the search index's.
         ef_search: Candidates that the scan of the HNSW index keeps, 1 to 1000: more find more of
-            the nearest and take longer. If None, 200, and more for a large table or `limit`.
+            the nearest and take longer. If None, 300, and more for a large table or `limit`.
         fusion: How the legs' scores become one: "exact" by their values, "rrf" by reciprocal ranks.
         keyword_weight: What the keyword leg counts beside the other; if None, 4 of its share of
             the best possible score, or as much as the other by ranks.

@@ -795,6 +795,6 @@ CREATE FUNCTION pgsearch.usual_ef_search(documents bigint, chunks integer, is_fi
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN least(
-  greatest(200, chunks, round(150 * sqrt(coalesce(documents, 0) / 200000.0)))
+  greatest(300, chunks, round(150 * sqrt(coalesce(documents, 0) / 200000.0)))
     * CASE WHEN is_filtered THEN 2 ELSE 1 END,
   1000)::integer;
