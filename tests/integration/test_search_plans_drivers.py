@@ -24,7 +24,7 @@ from pgsearch import SearchIndex
 from pgsearch import database as product
 from pgsearch import search as orm_search
 from pgsearch.schema import search
-from tests.integration.test_search_plans import GIN, HNSW
+from tests.integration.test_search_plans import CANDIDATES, GIN, HNSW
 from tests.integration.test_search_sql import random_vector
 from tests.plugins.search import ARTICLE_SEARCH, HASH_V1
 
@@ -65,7 +65,14 @@ def address(db: product.Connection, driver: str) -> str:
 def asked(mode: str, where: Any) -> Select[Any]:
     vector = [float(value) for value in random_vector(1).strip("[]").split(",")]
     given = None if mode == "keyword" else vector
-    return orm_search(article_search, "word50 word60", mode=mode, vector=given, where=where)
+    return orm_search(
+        article_search,
+        "word50 word60",
+        mode=mode,
+        vector=given,
+        where=where,
+        ef_search=CANDIDATES,
+    )
 
 
 def with_psycopg(db: product.Connection, statement: Select[Any], plans: str) -> int:
