@@ -26,12 +26,12 @@ CHANGES = {
     "TRUNCATE": ["TRUNCATE story", "INSERT INTO story (body) VALUES ('Written anew.')"],
 }
 
-#: Sessions that have a transaction open and let it wait, but for the moment between two statements,
-#: which a busy machine may draw out.
+#: Sessions that have a transaction open and let it wait, but for the moment between two statements.
+#: On a busy machine a process may wait half a second for its turn; the model computes for five.
 WAITING = """
 SELECT application_name, query, clock_timestamp() - state_change FROM pg_stat_activity
 WHERE datname = current_database() AND state LIKE 'idle in transaction%'
-  AND clock_timestamp() - state_change > interval '250 ms'
+  AND clock_timestamp() - state_change > interval '1 second'
 """
 
 
