@@ -17,7 +17,7 @@ MAX_BYTES = 63
 #: Columns that companion tables, results and searches use; a key column must not be called so.
 RESERVED_COLUMNS = frozenset(
     {
-        "attempts", "bound", "claimed_by", "content", "content_hash", "distance", "enqueued_at",
+        "attempts", "bound", "claimed_by", "content", "content_hash", "distance", "encoder", "enqueued_at",
         "failed_at", "generation", "keyword_rank", "keyword_score", "last_error", "lease",
         "leased_until", "length", "lost", "not_before", "ordinal", "passage", "queue_id", "rewrite",
         "score", "similarity", "stale", "texts", "truncated", "tsconfig", "tsv", "vector_rank",
@@ -96,6 +96,11 @@ class IndexNames:
         return f"{self.index}_lexeme"
 
     @property
+    def token(self) -> str:
+        """Table: the vectors of tokens, of which a query's vector is made."""
+        return f"{self.index}_token"
+
+    @property
     def generation(self) -> str:
         """Sequence: drawn anew by every change of a document's text."""
         return f"{self.index}_generation"
@@ -163,6 +168,16 @@ class IndexNames:
         return f"{self.index}_terms"
 
     @property
+    def encode(self) -> str:
+        """Function: the vectors of a query's tokens."""
+        return f"{self.index}_encode"
+
+    @property
+    def embed(self) -> str:
+        """Function: the vector of a query."""
+        return f"{self.index}_embed"
+
+    @property
     def capture(self) -> str:
         """Trigger function (and trigger prefix): writes document and queue rows."""
         return f"{self.index}_capture"
@@ -219,21 +234,25 @@ class IndexNames:
     def routines(self) -> tuple[str, ...]:
         """The functions in the schema of the source table, but for the search function."""
         made = (self.capture, self.isolated, self.fill, self.rewrite, self.watch, self.refresh)
-        return (self.terms, self.read, self.expression, self.evaluate, *made)
+        asked = (self.terms, self.encode, self.embed)
+        return (*asked, self.read, self.expression, self.evaluate, *made)
 
     @property
     def tables(self) -> tuple[str, ...]:
         """The companion tables."""
-        return self.document, self.chunk, self.queue, self.lexeme
+        return self.document, self.chunk, self.queue, self.lexeme, self.token
 
     @property
     def secured(self) -> dict[str, str | None]:
         """The companion tables that follow the table's row-level security, with a policy's name.
 
-        The one without a policy is nobody's but its owner's.
+        Those without a policy are nobody's but their owner's.
         """
         tables = (self.document, self.chunk, self.queue)
-        return {table: f"{table}_visible" for table in tables} | {self.lexeme: None}
+        return {table: f"{table}_visible" for table in tables} | {
+            self.lexeme: None,
+            self.token: None,
+        }
 
     def check(self) -> None:
         """Raise DeclarationError if the name, or any name derived from it, is too long."""

@@ -17,6 +17,7 @@ from pgsearch.errors import Error
 #: Every verb and what the overview says of it.
 VERBS = {
     "demo": "Show it all on the documentation of Python's standard library.",
+    "distill": "Build the encoder that makes vectors of queries in SQL.",
     "doctor": "Look for damage, and print the operations that mend it.",
     "init": "Prepare a project's Alembic environment; show the diff first.",
     "migrate": "Bring the database to a revision of the migrations.",

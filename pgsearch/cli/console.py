@@ -44,6 +44,13 @@ RATE: Final = click.option(
     "--rate", type=POSITIVE, help="Rows per second that fills may take at most."
 )
 
+DISTILL: Final = click.option(
+    "--distill/--no-distill",
+    default=True,
+    show_default=True,
+    help="Build the encoders that make vectors of queries in the database.",
+)
+
 
 def results() -> Console:
     """Return the console for results, on standard output."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("indexes", nargs=-1, metavar="[INDEX]...")
 @console.BATCH
 @console.RATE
+@console.DISTILL
 @click.option("--max-seconds", type=click.FloatRange(0), help="Begin nothing new after that time.")
 @click.pass_obj
 def command(
@@ -29,6 +30,7 @@ def command(
     indexes: tuple[str, ...],
     batch: int,
     rate: float | None,
+    distill: bool,
     max_seconds: float | None,
 ) -> None:
     """Embed what waits, and return.
@@ -45,6 +47,7 @@ def command(
             indexes=indexes,
             batch_rows=batch,
             backfill_rate=rate,
+            distill=distill,
             on_progress=show(display),
         )
         report = worker.drain(max_seconds=max_seconds)
@@ -64,18 +67,27 @@ def command(
 def show(display: bars.Progress) -> Callable[[Progress], None]:
     """Return what shows a worker's progress, with a bar for each search index and step."""
     tasks: dict[tuple[str, str, str | None], bars.TaskID] = {}
-    words = {"embed": "embedding", "documents": "reading for keywords"}
+    words = {
+        "embed": "embedding",
+        "documents": "reading for keywords",
+        "encoder embed": "vectors for its query encoder",
+        "encoder train": "training its query encoder",
+    }
 
     def update(progress: Progress) -> None:
         if progress.step == "index":
             display.console.print(f"{progress.embedding}: building the HNSW index")
+            return
+        if progress.step not in words:
             return
         key = (progress.search_index, progress.step, progress.embedding)
         if key not in tasks:
             subject = progress.embedding or progress.search_index
             tasks[key] = display.add_task(f"{subject}: {words[progress.step]}", total=None)
         display.advance(tasks[key], progress.done + progress.failed)
-        if progress.waiting is not None:
+        if progress.step.startswith("encoder"):
+            display.update(tasks[key], total=progress.waiting)
+        elif progress.waiting is not None:
             done = next(task.completed for task in display.tasks if task.id == tasks[key])
             display.update(tasks[key], total=done + progress.waiting)
 

@@ -24,9 +24,15 @@ if TYPE_CHECKING:
 )
 @console.BATCH
 @console.RATE
+@console.DISTILL
 @click.pass_obj
 def command(
-    url: str | None, indexes: tuple[str, ...], poll: float, batch: int, rate: float | None
+    url: str | None,
+    indexes: tuple[str, ...],
+    poll: float,
+    batch: int,
+    rate: float | None,
+    distill: bool,
 ) -> None:
     """Embed what changes, until stopped by SIGTERM or Ctrl-C.
 
@@ -48,6 +54,7 @@ def command(
         indexes=indexes,
         batch_rows=batch,
         backfill_rate=rate,
+        distill=distill,
         on_progress=_log,
     )
 
@@ -59,6 +66,8 @@ def command(
 def _log(progress: Progress) -> None:
     if progress.step == "index":
         logging.info("%s: building the HNSW index of %s", progress.search_index, progress.embedding)
+    elif progress.step.startswith("encoder"):
+        return  # the worker says when it is built
     elif progress.step == "documents":
         logging.info("%s: %s rows read for keywords", progress.search_index, progress.done)
     else:

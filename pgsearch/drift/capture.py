@@ -190,6 +190,8 @@ class Capture:
             self._names.rewrite: ["jsonb"],
             self._names.isolated: ["bool", self._names.row, "bool", self._names.row, "bool"],
             self._names.terms: ["text", "int4", "regconfig"],
+            self._names.encode: ["text", "int4"],
+            self._names.embed: ["text", "text"],
             self._names.read: ["row"],
             self._names.expression: ["row", "int4"],
             self._names.evaluate: ["row", "int4"],
@@ -225,8 +227,9 @@ class Capture:
             return f"is {'not ' if routine.is_definer else ''}SECURITY DEFINER"
         if found["volatility"] != routine.volatility or not has_settings:
             return "has other options"
-        # Those of the terms function are kept: they may have been granted on purpose.
-        if found["is_public"] and routine.is_private and routine.name != self._names.terms:
+        # Those of what a search asks are kept: they may have been granted on purpose.
+        asked = (self._names.terms, self._names.encode)
+        if found["is_public"] and routine.is_private and routine.name not in asked:
             return "may be called by everybody"
         return None
 

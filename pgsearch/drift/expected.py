@@ -88,6 +88,12 @@ def tables(definition: IndexDefinition) -> tuple[Table, ...]:
             (Column("lexeme", "text"), Column("document_count", "bigint")),
             ("lexeme",),
         ),
+        Table(
+            names.token,
+            (Column("embedding_id", "integer"), Column("token", "text"), Column("vector", "halfvec")),
+            ("embedding_id", "token"),
+            {"toast_tuple_target": "8160"},
+        ),
     )
 
 
@@ -105,6 +111,7 @@ def composite_types(definition: IndexDefinition) -> dict[str, tuple[Column, ...]
             Column("vector_rank", "integer"),
             Column("passage", "text"),
             Column("stale", "boolean"),
+            Column("encoder", "text"),
         ),
     }
 

@@ -32,7 +32,7 @@ class Statistics:
     """
 
     def __init__(self, url: str) -> None:
-        self._background = Background(lambda: _connected(url), "pgsearch-statistics")
+        self._background = Background(lambda: connected(url), "pgsearch-statistics")
 
     def refresh(self, connection: Connection, index: RegisteredIndex) -> bool:
         """Begin to take statistics anew if enough has changed since they were taken.
@@ -64,7 +64,7 @@ class Statistics:
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[Connection]:
+def connected(url: str) -> Iterator[Connection]:
     """Connect to a server or a pooler, whose sessions are everybody's."""
     with database.connect(url, row_security=True) as connection:
         connection.prepare_threshold = None

@@ -214,6 +214,10 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
     condition = SQL("(SELECT pgsearch.query_condition({}, {}))").format(configuration, query)
     # Left out where it is the index's own, so that an older index can answer too.
     of_terms = SQL(", ") + configuration if "language" in bound else SQL("")
+    # A vector that cannot be used is as good as none.
+    encoder: Composable = SQL("'none'")
+    if given != SQL(""):
+        encoder = SQL("CASE WHEN {} IS NULL THEN 'none' ELSE 'caller' END").format(vector)
     return search_statement(
         definition,
         request.mode,
@@ -230,6 +234,7 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
             "similarity_stddev": SQL("(SELECT similarity_stddev FROM given)"),
             "condition": condition,
             "keyword_weight": bound.get("keyword_weight", nothing),
+            "encoder": encoder,
             "configuration": configuration,
             "terms_configuration": of_terms,
             "embedding": stored,

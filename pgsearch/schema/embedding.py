@@ -125,6 +125,8 @@ def _holes(schema: str, index: str, embedding: str) -> dict[str, Composable]:
     return {
         "chunk": chunk,
         "document": Identifier(schema, names.document),
+        "token": Identifier(schema, names.token),
+        "token_name": Literal(Identifier(schema, names.token).as_string(None)),
         "chunk_name": Literal(chunk.as_string(None)),
         "column": Identifier(names.embedding_column(embedding)),
         "column_literal": Literal(names.embedding_column(embedding)),

@@ -7,12 +7,13 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from pgsearch.schema.steps import Step, plain
 from pgsearch.schema.templates import object_holes, render, statements
 
-#: The search function, with whatever filters, and what it asks for terms.
+#: The search function, with whatever filters, and what it asks for terms and vectors.
 _SEARCH_ROUTINES = """\
 SELECT p.oid::regprocedure FROM pg_catalog.pg_proc AS p
     WHERE p.pronamespace = to_regnamespace(quote_ident({schema_literal})) AND (
       (p.proname = {index_literal} AND p.prorettype = to_regtype({hit_name}))
-      OR p.oid = to_regprocedure({terms_name_now}))"""
+      OR p.oid IN (to_regprocedure({terms_name_now}), to_regprocedure({encode_name_now}),
+                   to_regprocedure({embed_name_now})))"""
 
 
 def grant_search(schema: str, index: str, role: str) -> list[Step]:
@@ -50,8 +51,13 @@ def revoke_worker(schema: str, index: str, role: str) -> list[Step]:
 def _step(file: str, schema: str, index: str, role: str) -> list[Step]:
     # The table may have another name by now: it is asked for where the step runs.
     holes: dict[str, Composable] = object_holes(index, schema, index)
-    signatures = {"fill": "jsonb,integer", "terms": "text,integer,regconfig"}
-    fill, terms = (
+    signatures = {
+        "fill": "jsonb,integer",
+        "terms": "text,integer,regconfig",
+        "encode": "text,integer",
+        "embed": "text,text",
+    }
+    fill, terms, encode, embed = (
         Literal(f"{holes[name].as_string(None)}({types})") for name, types in signatures.items()
     )
     holes |= {
@@ -60,6 +66,8 @@ def _step(file: str, schema: str, index: str, role: str) -> list[Step]:
         "role_literal": Literal(Identifier(role).as_string(None)),
         "fill_name_literal": fill,
         "terms_name_now": terms,
+        "encode_name_now": encode,
+        "embed_name_now": embed,
     }
     holes["search_routines"] = SQL(_SEARCH_ROUTINES).format(**holes)
     return [plain(statements(render(f"grants/{file}.sql", holes)))]

@@ -33,7 +33,7 @@ def create_search_index(definition: IndexDefinition) -> list[Step]:
     """
     holes = _all_holes(definition) | {"is_new": Literal(True)}
     files = ["check", "tables", "key_types", *_source_files(definition)]
-    files += ["functions", "search_function"]
+    files += ["functions", "encoder", "search_function"]
     return [
         plain(statement for file in files for statement in _statements(file, holes)),
         # A step for each: when a migration that failed is run again, others may be reading them.
@@ -77,6 +77,7 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
                 *(statement for file in first for statement in _statements(file, holes)),
                 _render("first_view", holes).strip(),
                 *_statements("functions", holes),
+                *_statements("encoder", holes),
             ]
         ),
         locked(f"How {named} reads its table", view),
@@ -116,7 +117,7 @@ def suspend_search_index(
 def drop_search_index(index: str, table: str, schema: str) -> list[Step]:
     """Return the steps that take a search index away; the table keeps its rows."""
     holes = object_holes(index, schema, table)
-    tables = [holes[name] for name in ("document", "chunk", "queue", "lexeme")]
+    tables = [holes[name] for name in ("document", "chunk", "queue", "lexeme", "token")]
     last = ["drop_source", "drop_expressions", "drop"]
     return [
         plain(_statements("suspend", holes)),
@@ -284,6 +285,7 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
     )
     descending = SQL(", ").join(SQL("range.{} DESC").format(Identifier(n)) for n in key)
     terms = Identifier(definition.schema, definition.names.terms).as_string(None)
+    encode = Identifier(definition.schema, definition.names.encode).as_string(None)
     weights = "{" + ",".join(column.weight for column in definition.text) + "}"
     return {
         "old_key": _read_key(definition, "OLD"),
@@ -304,6 +306,9 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "terms_replaced_name": Identifier(f"{definition.names.terms}_replaced"),
         "terms_name_before": Literal(f"{terms}(text,integer)"),
         "terms_name_now": Literal(f"{terms}(text,integer,regconfig)"),
+        "encode_name": Identifier(definition.names.encode),
+        "encode_name_now": Literal(f"{encode}(text,integer)"),
+        "index_plain": SQL(definition.name),
         "after_key": after,
         "range_key_pairs": pairs,
         "range_key_descending": descending,

@@ -11,7 +11,7 @@ from pgsearch.definition import IndexDefinition
 from pgsearch.schema.filters import FilterParameter, filter_parameters
 from pgsearch.schema.templates import columns, definition_holes, key_names, render, sql_type
 
-#: Parameters $1 to $10 of the statements inside a search function; filters follow.
+#: Parameters $1 to $11 of the statements inside a search function; filters follow.
 _ARGUMENTS: Final = {
     "query": "$1",
     "k": "$2",
@@ -23,6 +23,7 @@ _ARGUMENTS: Final = {
     "condition": "$8",
     "chunks": "$9",
     "keyword_weight": "$10",
+    "encoder": "$11",
 }
 _FIRST_FILTER: Final = len(_ARGUMENTS) + 1
 
@@ -77,7 +78,7 @@ def search_statement(
         mode: What answers: "keyword", "vector" or "hybrid".
         request: SQL of the request: query, k, skip, vector, vector_with_settings (the same, or
             what makes settings before a scan), depth, chunks, similarity_stddev, condition,
-            keyword_weight, configuration (of the query's language), terms_configuration (the same
+            keyword_weight, encoder (what made the vector), configuration (of the query's language), terms_configuration (the same
             as one more argument, or nothing), embedding (the chunk's column), has_vector, and
             given (common table expressions that the others read, or nothing).
         rows: A query for the keys of the rows that are searched; if None, all, of which row-level

@@ -21,6 +21,7 @@ from pgsearch.errors import Error, ModelError
 from pgsearch.lifecycle import Builder, Statistics, advance
 from pgsearch.registry import RegisteredIndex
 from pgsearch.sync import queue
+from pgsearch.sync.distiller import Distiller
 from pgsearch.sync.fill import fill_embedding
 from pgsearch.sync.left import read_left
 from pgsearch.sync.partitions import PartitionWatch
@@ -53,6 +54,9 @@ _READ_AGAIN_S: Final = 0.25
 
 #: Seconds between two looks at the statistics while there is other work.
 _STATISTICS_S: Final = 5.0
+
+#: Seconds between two looks at the encoders while there is nothing else to do.
+_ENCODERS_S: Final = 5.0
 
 #: Seconds to wait where only time helps: a throttle, or the build of an index.
 _WAIT_S: Final = 0.05
@@ -90,6 +94,7 @@ class Options:
     max_attempts: int
     backfill_rate: float | None
     on_progress: Callable[[Progress], None]
+    distill: bool = True
 
 
 class Session:
@@ -133,6 +138,14 @@ class Session:
         )
         self._builder = Builder(url, on_end=listener.wake if listener else lambda: None)
         self._statistics = Statistics(url)
+        self._distiller = Distiller(
+            url,
+            is_wanted=options.distill,
+            stop=stop,
+            on_progress=options.on_progress,
+            on_end=listener.wake if listener else lambda: None,
+        )
+        self._distilled_at: dict[int, float] = {}
         self._throttle = Throttle(options.backfill_rate)
         self._partitions = PartitionWatch()
         self._tasks: dict[int, Task] = {}
@@ -173,6 +186,7 @@ class Session:
             if not self._connection.closed:
                 self._give_back()
         finally:
+            self._distiller.close()
             self._statistics.close()
             self._builder.close()
             self._pipeline.close()
@@ -252,9 +266,10 @@ class Session:
             busy |= self.finish()
         if busy or self._listener is not None:
             return busy
-        if self._builder.is_busy:
+        if self._builder.is_busy or self._distiller.is_busy:
             return self._wait(_WAIT_S)
-        return self._builder.check()
+        ended = self._builder.check()
+        return self._distiller.check() or ended
 
     def _is_changed(self, index: RegisteredIndex) -> bool:
         """Return whether a migration has changed or dropped a search index; else raise the error.
@@ -345,7 +360,9 @@ class Session:
         # A drain ends with new ones. While they are noted, what is to be filled looks as if another
         # worker were at it: it is looked at again.
         taken = self._listener is None and self._statistics.finish()
-        return bool(entered) or again or taken
+        if entered or again or taken:
+            return True
+        return self._refresh_encoder(task)
 
     def _begin(self, task: Task) -> bool:
         """Claim what is due and send it on its way; return whether there was anything."""
@@ -476,6 +493,16 @@ class Session:
             return
         if self._statistics.refresh(self._connection, index):
             self._statistics_at[index.id] = now
+
+    def _refresh_encoder(self, task: Task) -> bool:
+        """Begin to build an encoder that is wanted; return whether to come back for the next one."""
+        now = time.monotonic()
+        every_s = 0.0 if self._listener is None else _ENCODERS_S
+        if now - self._distilled_at.get(task.index.id, now - every_s) < every_s:
+            return False
+        self._distilled_at[task.index.id] = now
+        begun = self._distiller.refresh(self._connection, task.index, task.embeddings)
+        return begun and self._listener is None
 
     def _tell(
         self,

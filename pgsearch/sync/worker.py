@@ -44,6 +44,7 @@ class Worker:
         max_attempts: After so many failures a document is parked.
         backfill_rate: Rows per second that fills of existing tables and of added embeddings may
             take at most; None for no limit. Fresh changes are not held up.
+        distill: Whether to build the encoders that make vectors of queries in the database.
         on_progress: Called after every batch.
 
     Raises:
@@ -60,6 +61,7 @@ class Worker:
         lease_s: float = 300.0,
         max_attempts: int = 5,
         backfill_rate: float | None = None,
+        distill: bool = True,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         _require_positive(batch_rows=batch_rows, lease_s=lease_s, max_attempts=max_attempts)
@@ -74,6 +76,7 @@ class Worker:
             max_attempts=max_attempts,
             backfill_rate=backfill_rate,
             on_progress=on_progress,
+            distill=distill,
         )
         self._stop = Event()
         self._listener = Listener(url)
@@ -203,6 +206,7 @@ def sync_once(
     batch_rows: int = 1024,
     max_attempts: int = 5,
     backfill_rate: float | None = None,
+    distill: bool = True,
 ) -> Report:
     """Bring search indexes up to date and return: for a scheduler, a task queue or a script.
 
@@ -217,6 +221,7 @@ def sync_once(
         batch_rows: Queue rows per claim at most; there are fewer where a model is slow.
         max_attempts: After so many failures a document is parked.
         backfill_rate: Rows per second that fills may take at most; None for no limit.
+        distill: Whether to build the encoders that make vectors of queries in the database.
 
     Returns:
         What was done. `report.failed` counts documents on which a model failed, `report.problems`
@@ -236,5 +241,6 @@ def sync_once(
         batch_rows=batch_rows,
         max_attempts=max_attempts,
         backfill_rate=backfill_rate,
+        distill=distill,
     )
     return worker.drain(max_seconds=max_seconds)

@@ -28,6 +28,9 @@ BEGIN
             HINT = 'Activate another one first, or use op.deactivate_embedding: then keywords answer.';
   END IF;
   DELETE FROM pgsearch.embedding AS e WHERE e.id = found.id;
+  IF found.id IS NOT NULL AND to_regclass({token_name}) IS NOT NULL THEN
+    DELETE FROM {token} WHERE embedding_id = found.id;
+  END IF;
   INSERT INTO pgsearch.event (search_index_id, embedding, kind, detail)
   SELECT found.search_index_id, found.name, 'dropped', jsonb_build_object('has_cut', EXISTS (
     -- Passages are cut in tokens of the oldest one's model; in how many dimensions, is all the same.

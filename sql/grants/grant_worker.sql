@@ -22,12 +22,13 @@ BEGIN
   END IF;
   GRANT USAGE ON SCHEMA {schema} TO {role};
   EXECUTE format('GRANT SELECT ON %s TO %s', source, {role_literal});
-  GRANT SELECT, INSERT, UPDATE, DELETE ON {document}, {chunk}, {queue} TO {role};
+  GRANT SELECT, INSERT, UPDATE, DELETE ON {document}, {chunk}, {queue}, {token} TO {role};
   GRANT SELECT ON SEQUENCE {generation} TO {role};
   EXECUTE format('GRANT USAGE ON SEQUENCE %s TO %s',
     pg_get_serial_sequence({queue_name}, 'queue_id'), {role_literal});
   GRANT EXECUTE ON FUNCTION {fill}(jsonb, integer), {rewrite}(jsonb), {watch}(), {refresh}() TO {role};
   GRANT UPDATE ON pgsearch.search_index, pgsearch.embedding TO {role};
   GRANT SELECT, INSERT ON pgsearch.event TO {role};
+  GRANT INSERT, UPDATE ON pgsearch.encoder TO {role};
 END
 $pgsearch$;

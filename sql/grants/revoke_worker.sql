@@ -19,8 +19,8 @@ DECLARE
   );
 BEGIN
   IF to_regclass({document_name}) IS NOT NULL THEN
-    REVOKE INSERT, UPDATE, DELETE ON {document}, {chunk}, {queue} FROM {role};
-    REVOKE SELECT ON {queue} FROM {role};
+    REVOKE INSERT, UPDATE, DELETE ON {document}, {chunk}, {queue}, {token} FROM {role};
+    REVOKE SELECT ON {queue}, {token} FROM {role};
     IF NOT asks THEN
       REVOKE SELECT ON {document}, {chunk} FROM {role};
     END IF;
@@ -36,6 +36,7 @@ BEGIN
   IF others IS NULL THEN
     REVOKE UPDATE ON pgsearch.search_index, pgsearch.embedding FROM {role};
     REVOKE SELECT, INSERT ON pgsearch.event FROM {role};
+    REVOKE INSERT, UPDATE ON pgsearch.encoder FROM {role};
   END IF;
 END
 $pgsearch$;

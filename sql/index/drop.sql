@@ -1,7 +1,8 @@
 -- The rest of search index {index}, which nothing uses any more; {table} keeps its rows.
 -- squawk-ignore ban-drop-function, require-lock-timeout
 DROP FUNCTION IF EXISTS {search}, {replaced}, {terms}(text, integer),
-  {terms_replaced}(text, integer), {terms}(text, integer, regconfig), {refresh}(), {fill}(jsonb, integer),
+  {terms_replaced}(text, integer), {terms}(text, integer, regconfig), {embed}(text, text),
+  {encode}(text, integer), {refresh}(), {fill}(jsonb, integer),
   {rewrite}(jsonb), {watch}(), {capture}(), {isolated};
 
 -- squawk-ignore ban-drop-type

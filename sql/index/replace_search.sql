@@ -17,6 +17,11 @@ BEGIN
     -- squawk-ignore renaming-object
     EXECUTE format('ALTER FUNCTION %s RENAME TO %I', old, {replaced_name});
   END IF;
+  -- What made the query's vector: results did not say so before.
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
+                 WHERE attrelid = to_regclass({hit_name}) AND attname = 'encoder' AND NOT attisdropped) THEN
+    ALTER TYPE {hit} ADD ATTRIBUTE encoder text;
+  END IF;
   {create_search}
   PERFORM pgsearch.grant_again({search_object}, privileges);
   -- Who may search, and could filter, can filter by what is new, too: a view's columns are one.

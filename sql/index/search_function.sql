@@ -20,6 +20,8 @@ SET synchronize_seqscans = off AS $function$
 <<answer>>
 DECLARE
   answering record;
+  -- What made the query's vector: the caller, the database, or none, where keywords answer alone.
+  encoder text := 'caller';
   configuration regconfig := {query_configuration};
   -- Without a quote or a minus sign there is none.
   condition tsquery := CASE WHEN query ~ '["-]' THEN pgsearch.query_condition(configuration, query) END;
@@ -47,6 +49,13 @@ BEGIN
   PERFORM pgsearch.check_search(
     query, k, mode, skip, ef_search, fusion, keyword_weight, vector IS NOT NULL);
   answering := pgsearch.answering({schema_literal}, {index_literal}, embedding);
+  IF vector IS NULL AND mode <> 'keyword' AND answering.has_encoder THEN
+    vector := {embed}(query, answering.name);
+    encoder := 'database';
+    IF vector IS NULL THEN
+      mode := 'keyword';  -- no word of it is known, nor a part of one
+    END IF;
+  END IF;
   PERFORM pgsearch.check_vector(
     vector_dims(vector), vector_norm(vector), mode, answering.name, answering.dimensions);
   -- Whom row-level security keeps from some rows searches among those that he may see. The policies
@@ -63,6 +72,9 @@ BEGIN
   LOOP
     IF vector IS NULL OR answering.id IS NULL THEN
       mode := 'keyword';
+    END IF;
+    IF mode = 'keyword' THEN
+      encoder := 'none';
     END IF;
     depth := CASE mode WHEN 'hybrid' THEN greatest({hybrid_depth}, 2 * (k + skip)) ELSE k + skip END;
     chunks := depth + 20;
@@ -116,7 +128,7 @@ $search$ END,
         stored, few, few_documents, few_chunks, narrowed, unless_few, conditional,
         others, CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
       USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
-        chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END){filter_arguments};
+        chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END), encoder{filter_arguments};
       IF mode <> 'keyword' THEN
         PERFORM pgsearch.end_scan(settings);
       END IF;

@@ -130,7 +130,8 @@ BEGIN
       similarity    double precision,
       vector_rank   integer,
       passage       text,
-      stale         boolean
+      stale         boolean,
+      encoder       text
     );
   END IF;
 END

@@ -635,7 +635,7 @@ BEGIN
     RAISE EXCEPTION 'pgsearch: mode vector needs %', CASE WHEN dimensions IS NULL
         THEN 'the query''s vector' ELSE 'an active embedding' END
       USING ERRCODE = 'invalid_parameter_value', HINT = CASE WHEN dimensions IS NULL
-        THEN 'Pass vector => ''[...]'' made by the model of the embedding.'
+        THEN 'Run `pgsearch distill`, or pass vector => ''[...]'' made by the model of the embedding.'
         ELSE 'Run `pgsearch sync`; until an embedding is active, keywords answer.' END;
   END IF;
   IF dimensions <> expected THEN
@@ -736,16 +736,17 @@ $$;
 CREATE FUNCTION pgsearch.answering(
   schema_name text, index_name text, embedding text, is_required boolean DEFAULT true,
   OUT id integer, OUT name text, OUT column_name text, OUT dimensions integer,
-  OUT similarity_stddev double precision, OUT documents bigint
+  OUT similarity_stddev double precision, OUT documents bigint, OUT has_encoder boolean
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 #variable_conflict use_column
 DECLARE
   state text;
 BEGIN
-  SELECT e.id, e.name, e.column_name, e.dimensions, e.similarity_stddev, i.document_count, e.state
+  SELECT e.id, e.name, e.column_name, e.dimensions, e.similarity_stddev, i.document_count,
+    EXISTS (SELECT FROM pgsearch.encoder AS n WHERE n.embedding_id = e.id AND n.tokens > 0), e.state
   INTO answering.id, answering.name, answering.column_name, answering.dimensions,
-    answering.similarity_stddev, answering.documents, state
+    answering.similarity_stddev, answering.documents, answering.has_encoder, state
   FROM pgsearch.embedding AS e
   JOIN pgsearch.search_index AS i ON i.id = e.search_index_id
   WHERE i.schema_name = answering.schema_name
@@ -765,6 +766,7 @@ BEGIN
     answering.column_name := NULL;
     answering.dimensions := NULL;
     answering.similarity_stddev := NULL;
+    answering.has_encoder := NULL;
   END IF;
 END
 $$;
@@ -798,3 +800,85 @@ RETURN least(
   greatest(300, chunks, round(150 * sqrt(coalesce(documents, 0) / 200000.0)))
     * CASE WHEN is_filtered THEN 2 ELSE 1 END,
   1000)::integer;
+
+
+-- What makes a query's vector in the database: one for each embedding that has one. The vectors of its
+-- tokens are beside the search index's other tables.
+CREATE TABLE pgsearch.encoder (
+  embedding_id  integer     PRIMARY KEY REFERENCES pgsearch.embedding ON DELETE CASCADE,
+  -- How often it was built.
+  version       integer     NOT NULL DEFAULT 0,
+  -- False: workers are to leave it alone.
+  is_wanted     boolean     NOT NULL DEFAULT true,
+  -- Until when a worker is building it; another one may begin after that.
+  leased_until  timestamptz,
+  built_at      timestamptz,
+  -- The newest document when its texts were read, and how many there were.
+  generation    bigint      NOT NULL DEFAULT 0,
+  documents     bigint      NOT NULL DEFAULT 0,
+  -- Words in fewer documents are not in it.
+  at_least      integer     NOT NULL DEFAULT 1,
+  tokens        integer     NOT NULL DEFAULT 0,
+  -- How near its vectors are to the model's, on texts that it was not trained on.
+  fidelity      jsonb
+);
+COMMENT ON TABLE pgsearch.encoder IS 'What makes a query''s vector in the database, by embedding';
+
+GRANT SELECT ON pgsearch.encoder TO PUBLIC;
+
+
+-- The words of a query, or of a text that an encoder learns from, in order: without case, accents and
+-- punctuation, camelCase taken apart, each CJK character alone and with its neighbour, a symbol or an
+-- emoji alone. An encoder is trained on what this function gives, and asked with it.
+--
+-- Characters are named by their numbers, for what a class such as [[:alpha:]] holds is another thing in
+-- each collation.
+CREATE FUNCTION pgsearch.encoder_words(query text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+  folded text := query;
+  words text[];
+BEGIN
+  IF folded ~ '[a-z][A-Z]' THEN
+    folded := regexp_replace(folded, '([a-z0-9])([A-Z])', '\1 \2', 'g');
+  END IF;
+  IF octet_length(folded) = length(folded) THEN
+    RETURN (
+      SELECT coalesce(array_agg(left(part[1], 64)), '{}')
+      FROM regexp_matches(lower(folded), '[a-z0-9]+(?:\+\+|#)?', 'g') AS part
+    );
+  END IF;
+  IF getdatabaseencoding() = 'UTF8' THEN
+    folded := normalize(regexp_replace(normalize(folded, NFKD), '[\u0300-\u036f]', '', 'g'), NFC);
+  END IF;
+  RETURN (
+    SELECT coalesce(array_agg(CASE WHEN part[2] IS NULL THEN left(part[1], 64) ELSE piece END
+                              ORDER BY part.place, piece_size, piece_place), '{}')
+    FROM regexp_matches(
+      lower(folded),
+      '([a-z0-9]+(?:\+\+|#)|[^\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a9\u00ab-\u00b4'
+      '\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965'
+      '\u2000-\u31bf\u3200-\u9fff\ue000-\ufaff\ufe00-\ufe4f\ufeff\uff00-\uffef'
+      '\U0001f000-\U0001faff\U00020000-\U0010ffff]+'
+      '|[\u20a0-\u20bf\u2190-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff])'
+      '|([\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3041-\u30ff\u3100-\u318f\u31a0-\u31bf'
+      '\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)',
+      'g') WITH ORDINALITY AS part (part, place)
+    LEFT JOIN LATERAL (
+      SELECT size, at, substr(part[2], at, size)
+      FROM generate_series(1, 2) AS size, generate_series(1, length(part[2]) + 1 - size) AS at
+    ) AS cut (piece_size, piece_place, piece) ON true
+  );
+END
+$$;
+
+
+-- The parts of a word, by which one is known that is in no text: 3 to 6 characters of it, with a mark
+-- where it begins and ends.
+CREATE FUNCTION pgsearch.encoder_parts(word text) RETURNS text[]
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (
+  SELECT coalesce(array_agg(DISTINCT '#' || substr('<' || word || '>', place, size)), '{}')
+  FROM generate_series(3, 6) AS size,
+       generate_series(1, length(word) + 3 - size) AS place
+);

@@ -50,7 +50,8 @@ SELECT
   best.similarity,
   best.vector_rank::integer AS vector_rank,
   chunk.content AS passage,
-  coalesce(chunk.generation <> best.generation, false) AS stale
+  coalesce(chunk.generation <> best.generation, false) AS stale,
+  {encoder} AS encoder
 FROM best
 LEFT JOIN {chunk} AS chunk
   ON ({chunk_key}) = ({best_key}) AND chunk.ordinal = coalesce(best.ordinal, 0) {timely_passage}

@@ -15,7 +15,8 @@ SELECT
   NULL::double precision AS similarity,
   NULL::integer AS vector_rank,
   chunk.content AS passage,
-  coalesce(chunk.generation <> best.generation, false) AS stale
+  coalesce(chunk.generation <> best.generation, false) AS stale,
+  {encoder} AS encoder
 FROM best
 LEFT JOIN {chunk} AS chunk ON ({chunk_key}) = ({best_key}) AND chunk.ordinal = 0 {timely_passage}
 ORDER BY best.score DESC, {best_key}

@@ -1,7 +1,7 @@
           SELECT ROW(
             {found_key}, 1 - found.distance, NULL::double precision, NULL::integer,
             1 - found.distance, (row_number() OVER (ORDER BY found.distance, {found_key}))::integer,
-            found.content, found.stale
+            found.content, found.stale, answer.encoder
           )::{hit}
           FROM (
             SELECT DISTINCT ON ({near_key})

@@ -90,11 +90,14 @@ def test_a_reader(ready: str, roles: Roles, owner: Connection) -> None:
         "article.tenant_id: SELECT",
         "article_search: EXECUTE",
         "article_search_terms: EXECUTE",
+        "article_search_encode: EXECUTE",
+        "article_search_embed: EXECUTE",
     }
     with product.connect(roles.url_of("reader"), row_security=True) as connection:
         for refused in (
             "SELECT title FROM article",
             "SELECT lexeme FROM article_search_lexeme",
+            "SELECT token FROM article_search_token",
             "SELECT id FROM article_search_queue",
             "DELETE FROM article_search_document",
             "SELECT article_search_refresh_statistics()",

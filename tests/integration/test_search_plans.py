@@ -45,6 +45,7 @@ def statement(query: str, mode: str, where: str = "", k: int = 10) -> str:
         "depth": Literal(depth),
         "chunks": Literal(depth + depth // 2 + 10),
         "similarity_stddev": Literal(0.125),
+        "encoder": Literal("caller"),
         "condition": SQL("pgsearch.query_condition('english', {})").format(query),
         "keyword_weight": Literal(4),
         "configuration": SQL("'english'::regconfig"),

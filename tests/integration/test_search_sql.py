@@ -28,6 +28,7 @@ class Hit(NamedTuple):
     vector_rank: int | None
     passage: str | None
     stale: bool
+    encoder: str
 
 
 def search(db: psycopg.Connection[Any], query: str, **arguments: Any) -> list[Hit]:
@@ -110,7 +111,7 @@ def test_hybrid_without_a_vector_is_keyword_search(three: product.Connection) ->
 def test_hybrid_before_an_embedding_is_active(db: product.Connection) -> None:
     db.execute("INSERT INTO article (title) VALUES ('cats'), ('dogs')")
     (hit,) = search(db, "cat", vector=vector_of("cat"))
-    assert hit[3:] == (1, None, None, None, False)
+    assert hit[3:] == (1, None, None, None, False, "none")
 
 
 def test_a_query_of_stop_words_is_answered_by_its_vector(three: product.Connection) -> None:
@@ -356,7 +357,7 @@ ONE_WORD = "Pass at least one word, or a vector and mode => 'vector'."
         (
             "'a', mode => 'vector'",
             "pgsearch: mode vector needs the query's vector",
-            "Pass vector => '[...]' made by the model of the embedding.",
+            "Run `pgsearch distill`, or pass vector => '[...]' made by the model of the embedding.",
         ),
         (
             "'a', vector => '[1,2]'",
