@@ -1,6 +1,6 @@
 """Search quality and latency on a test collection, through the product's own path.
 
-    python -m bench.quality --data FOLDER [--embeddings-cache FOLDER]
+    python -m bench.quality --data FOLDER [--embeddings-cache FOLDER] [--encoder database]
 
 A fresh database, on the server of DATABASE_URL or on the embedded one, is
 migrated with the standalone migrations, filled by COPY, synchronised by a worker,
@@ -18,6 +18,13 @@ seconds: `embedded` then says 0, and `sync` is not the time that the model takes
 Beside them stand the figures of what the legs approximate, computed in full in the
 same run: `bm25_ndcg10`, BM25 over the same tokens with exact frequencies, and
 `exact_ndcg10`, by the distance of every chunk. Hybrid by rank fusion is `rrf_ndcg10`.
+
+With --encoder database, queries are asked once more with text alone, for which the
+database makes the vector: `database_vector_ndcg10` and `database_hybrid_ndcg10`, and as
+a share of what the model's vectors give. Its encoder is built of the collection's
+documents; none of the queries was among what it was trained on, so `queries_cosine` is
+its fidelity to texts that it does not know. `encode` is the call of
+document_search_embed, `text_only` a whole search with text alone.
 
 Some collections have targets of their own. The exit status is 1 if a target is missed.
 """
@@ -65,6 +72,14 @@ TARGETS = {
     "cosqa": {"hybrid_ndcg10": ">= 0.590"},
 }
 
+#: How near the database's own vectors have to come to the model's, on any collection.
+_NEAR = {
+    "database_hybrid_share": ">= 0.98",
+    "database_vector_share": ">= 0.93",
+    "encode_p50_ms": "<= 3",
+    "encode_p95_ms": "<= 6",
+}
+
 _SEARCH = "SELECT id FROM document_search(%s, k => %s, vector => %s, mode => %s, fusion => %s)"
 
 #: Queries that are embedded one by one to time the model.
@@ -74,10 +89,10 @@ Report = Callable[[str, float, str], None]
 
 
 class Question(NamedTuple):
-    """A judged query: its text, its vector, and the grades of documents by row id."""
+    """A judged query: its text, its vector if it is given, the grades of documents by row id."""
 
     text: str
-    vector: Vector
+    vector: Vector | None
     relevant: dict[int, int]
 
 
@@ -94,16 +109,23 @@ class Question(NamedTuple):
     type=click.Path(path_type=Path, file_okay=False),
     help="Where vectors are kept between runs.",
 )
-def main(data: Path, cache: Path | None) -> None:
+@click.option(
+    "--encoder",
+    type=click.Choice(["model", "database"]),
+    default="model",
+    show_default=True,
+    help="What makes the vectors of queries; with the database, both do.",
+)
+def main(data: Path, cache: Path | None, encoder: str) -> None:
     """Measure search quality and latency on a test collection."""
     try:
-        met = measure(data, cache)
+        met = measure(data, cache, with_database=encoder == "database")
     except Error as error:
         raise click.ClickException(str(error)) from error
     sys.exit(0 if met else 1)
 
 
-def measure(data: Path, cache: Path | None) -> bool:
+def measure(data: Path, cache: Path | None, *, with_database: bool = False) -> bool:
     """Run the bench; return whether every target was met.
 
     Raises:
@@ -111,7 +133,7 @@ def measure(data: Path, cache: Path | None) -> bool:
     """
     case = data.resolve().name
     collection = read_beir(data)
-    targets = _BEHIND | TARGETS.get(case, {})
+    targets = _BEHIND | _NEAR | TARGETS.get(case, {})
     outcomes: list[bool | None] = []
 
     def tell(metric: str, value: float, unit: str) -> None:
@@ -130,6 +152,11 @@ def measure(data: Path, cache: Path | None) -> bool:
             _compare(connection, questions, found, tell, display)
             for mode in MODES:
                 _measure_latency(connection, mode, questions, tell, display)
+        if with_database:
+            _distill(url, load, tell, display)
+            with database.connect(url) as connection:
+                database.register_vectors(connection)
+                _measure_encoder(connection, questions, found, tell, display)
     return False not in outcomes
 
 
@@ -211,7 +238,7 @@ def _synchronise(
         if state.step == "embed":
             display.advance(task, state.done)
 
-    done = sync.Worker(url, load=load, on_progress=show).drain()
+    done = sync.Worker(url, load=load, distill=False, on_progress=show).drain()
     if done.failed:
         raise Error(f"The model failed on {done.failed} documents.", hint="See the log above.")
     embedder = load(_model())
@@ -292,7 +319,7 @@ def _compare(
     bm25 = BM25(connection)
     ways: dict[str, Callable[[Question], Sequence[int]]] = {
         "bm25": lambda question: bm25.rank(question.text, 10),
-        "exact": lambda question: nearest(connection, question.vector, 10),
+        "exact": lambda question: nearest(connection, _vector(question), 10),
         "rrf": lambda question: _ask(connection, "hybrid", question, 100, fusion="rrf"),
     }
     reached = {}
@@ -304,20 +331,89 @@ def _compare(
     tell("vector_behind_exact", reached["exact"] - found["vector"], "nDCG")
 
 
+def _distill(url: str, load: Callable[[Model], Embedder], tell: Report, display: Progress) -> None:
+    """Build the encoder in the database of the collection's documents."""
+    from pgsearch import encoder, registry
+    from pgsearch.cli.distill import show
+
+    with database.connect(url, row_security=True) as connection:
+        (index,) = registry.read(connection)
+        assert index.active is not None
+        built = encoder.distill(
+            connection,
+            index,
+            index.active,
+            load(_model()),
+            is_asked=True,
+            on_step=show(display),
+        )
+        assert built is not None
+        size = connection.execute("SELECT pg_total_relation_size('document_search_token')")
+        row = size.fetchone()
+    assert row is not None
+    tell("distill", built.seconds, "s")
+    tell("encoder_tokens", built.tokens, "tokens")
+    tell("encoder_size", row[0] / 1e6, "MB")
+    tell("held_cosine", built.fidelity.cosine, "cosine")
+    if built.fidelity.neighbours is not None:
+        tell("held_neighbours", built.fidelity.neighbours, "share")
+
+
+def _measure_encoder(
+    connection: database.Connection,
+    questions: Sequence[Question],
+    found: Mapping[str, float],
+    tell: Report,
+    display: Progress,
+) -> None:
+    """Report how good searches with text alone are, and what they take."""
+    import numpy as np
+
+    seconds, cosines, unanswered = [], [], 0
+    for question in display.track(questions, description="encode"):
+        started = time.perf_counter()
+        row = connection.execute("SELECT document_search_embed(%s)", [question.text]).fetchone()
+        seconds.append(time.perf_counter() - started)
+        if row is None or row[0] is None:
+            unanswered += 1
+            continue
+        made, wanted = row[0].to_numpy(), _vector(question).to_numpy()
+        cosines.append(float(made @ wanted / np.linalg.norm(made) / np.linalg.norm(wanted)))
+    tell("encode_p50_ms", 1000 * percentile(seconds, 50), "ms")
+    tell("encode_p95_ms", 1000 * percentile(seconds, 95), "ms")
+    tell("queries_cosine", fmean(cosines) if cosines else 0.0, "cosine")
+    tell("queries_without_vector", unanswered, "queries")
+    asked = [question._replace(vector=None) for question in questions]
+    for mode in ("vector", "hybrid"):
+        gains = [
+            ndcg(_ask(connection, mode, question, 100), question.relevant, 10)
+            for question in display.track(asked, description=f"{mode} by text alone")
+        ]
+        tell(f"database_{mode}_ndcg10", fmean(gains), "nDCG")
+        tell(f"database_{mode}_share", fmean(gains) / max(found[mode], 1e-9), "share")
+    _measure_latency(connection, "hybrid", asked, tell, display, name="text_only")
+
+
 def _measure_latency(
     connection: database.Connection,
     mode: str,
     questions: Sequence[Question],
     tell: Report,
     display: Progress,
+    name: str = "",
 ) -> None:
-    milliseconds = []
+    name, milliseconds = name or mode, []
     for question in display.track(questions, description=f"{mode}, k = 10"):
         started = time.perf_counter()
         _ask(connection, mode, question, 10)
         milliseconds.append(1000 * (time.perf_counter() - started))
-    tell(f"{mode}_p50_ms", percentile(milliseconds, 50), "ms")
-    tell(f"{mode}_p95_ms", percentile(milliseconds, 95), "ms")
+    tell(f"{name}_p50_ms", percentile(milliseconds, 50), "ms")
+    tell(f"{name}_p95_ms", percentile(milliseconds, 95), "ms")
+
+
+def _vector(question: Question) -> Vector:
+    assert question.vector is not None, "only asked with text alone without"
+    return question.vector
 
 
 def _ask(

@@ -17,10 +17,11 @@ MAX_BYTES = 63
 #: Columns that companion tables, results and searches use; a key column must not be called so.
 RESERVED_COLUMNS = frozenset(
     {
-        "attempts", "bound", "claimed_by", "content", "content_hash", "distance", "encoder", "enqueued_at",
-        "failed_at", "generation", "keyword_rank", "keyword_score", "last_error", "lease",
-        "leased_until", "length", "lost", "not_before", "ordinal", "passage", "queue_id", "rewrite",
-        "score", "similarity", "stale", "texts", "truncated", "tsconfig", "tsv", "vector_rank",
+        "attempts", "bound", "claimed_by", "content", "content_hash", "distance", "encoder",
+        "enqueued_at", "failed_at", "generation", "keyword_rank", "keyword_score", "last_error",
+        "lease", "leased_until", "length", "lost", "not_before", "ordinal", "passage",
+        "queue_id", "rewrite", "score", "similarity", "stale", "texts", "truncated", "tsconfig",
+        "tsv", "vector_rank",
     }
 )  # fmt: skip
 

@@ -101,7 +101,7 @@ def work(url: str, stopping: Event, results: Pipe) -> None:
     from pgsearch.sync import Worker
 
     interruptions: Counter[str] = Counter()
-    worker = Worker(url)
+    worker = Worker(url, distill=False)
 
     def stop() -> None:
         stopping.wait()

@@ -135,7 +135,7 @@ def make_searched(
             display.start_task(tasks[state.step])
             display.advance(tasks[state.step], state.done)
 
-    report = Worker(url, load=lambda _: known, on_progress=show).drain()
+    report = Worker(url, load=lambda _: known, distill=False, on_progress=show).drain()
     if report.failed or report.documents != len(corpus.bodies):
         raise Error(
             f"Of {len(corpus.bodies)} documents {report.documents} were embedded and "

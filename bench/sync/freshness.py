@@ -138,7 +138,7 @@ def _measure(settings: Settings, model: Model, words: list[str]) -> Freshness:
         table.make_search(connection, url)
         table.embed_with(connection, Embedding("measured", model))
         table.fill_table(connection, before)
-        if "measured: active" not in Worker(url).drain().entered:
+        if "measured: active" not in Worker(url, distill=False).drain().entered:
             raise Error("The embedding is not active.", hint="See the log above.")
         model_ms, vectors = _embed_one_by_one(model, new)
         table.settle(connection)

@@ -36,7 +36,7 @@ def work(url: str, rows: int) -> None:
             if done >= rows:
                 worker.stop()
 
-    worker = Worker(url, on_progress=count)
+    worker = Worker(url, distill=False, on_progress=count)
     worker.drain()
 
 
@@ -44,7 +44,7 @@ def _do(task: dict[str, Any]) -> None:
     if "work" in task:
         work(task["work"], task["rows"])
     elif "drain" in task:
-        Worker(task["drain"]).drain()
+        Worker(task["drain"], distill=False).drain()
     else:
         models.load(MINILM).embed_documents(task["embed"])
 

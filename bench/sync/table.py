@@ -50,7 +50,7 @@ def make_search(connection: database.Connection, url: str) -> None:
     """Make a search index over `article`, and read for keywords what is in it."""
     apply(connection, install())
     apply(connection, create_search_index(SEARCH))
-    Worker(url).drain()
+    Worker(url, distill=False).drain()
 
 
 def embed_with(connection: database.Connection, embedding: Embedding) -> None:

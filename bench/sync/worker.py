@@ -65,7 +65,8 @@ def running(url: str) -> Iterator[RunningWorker]:
     Raises:
         Error: It does not start, or ends by itself.
     """
-    command = [sys.executable, "-c", "from pgsearch.cli import main; main()", "worker"]
+    command = [sys.executable, "-c", "from pgsearch.cli import main; main()"]
+    command += ["worker", "--no-distill"]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         with log.open("wb") as output:

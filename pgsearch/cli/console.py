@@ -46,9 +46,9 @@ RATE: Final = click.option(
 
 DISTILL: Final = click.option(
     "--distill/--no-distill",
-    default=True,
-    show_default=True,
-    help="Build the encoders that make vectors of queries in the database.",
+    default=None,
+    help="Build the encoders that make vectors of queries in the database, as is done by default "
+    "unless PGSEARCH_DISTILL is off.",
 )
 
 

@@ -30,7 +30,7 @@ def command(
     indexes: tuple[str, ...],
     batch: int,
     rate: float | None,
-    distill: bool,
+    distill: bool | None,
     max_seconds: float | None,
 ) -> None:
     """Embed what waits, and return.

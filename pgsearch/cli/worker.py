@@ -32,7 +32,7 @@ def command(
     poll: float,
     batch: int,
     rate: float | None,
-    distill: bool,
+    distill: bool | None,
 ) -> None:
     """Embed what changes, until stopped by SIGTERM or Ctrl-C.
 

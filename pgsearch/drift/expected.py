@@ -90,7 +90,11 @@ def tables(definition: IndexDefinition) -> tuple[Table, ...]:
         ),
         Table(
             names.token,
-            (Column("embedding_id", "integer"), Column("token", "text"), Column("vector", "halfvec")),
+            (
+                Column("embedding_id", "integer"),
+                Column("token", "text"),
+                Column("vector", "halfvec"),
+            ),
             ("embedding_id", "token"),
             {"toast_tuple_target": "8160"},
         ),

@@ -96,7 +96,7 @@ class Step:
     total: int | None = None
 
 
-class Stopped(Exception):  # noqa: N818  it is no error
+class Stopped(Exception):
     """The building was not to go on."""
 
 
@@ -248,7 +248,8 @@ class _Work:
             for n, vector in enumerate(self.embedder.embed_queries(batch), start=begin):
                 rows[n] = vector.to_list()
             self.on_step(Step("embed", len(batch), len(texts)))
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12)
+        return rows
 
     def _train(self, table: Floats, bags: Bags, targets: Floats, schedule: Schedule) -> None:
         total = schedule.epochs * len(bags)

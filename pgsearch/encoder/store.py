@@ -1,4 +1,4 @@
-"""Where an encoder is kept: its tokens beside the search index, what is known of it in the registry."""
+"""Where an encoder is kept: tokens beside the search index, what is known of it in the registry."""
 
 from __future__ import annotations
 

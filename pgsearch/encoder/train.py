@@ -1,7 +1,7 @@
 """Learning a table of token vectors whose sum points where the model's vector points.
 
-NumPy is enough for it: of each batch a small matrix of texts by tokens is multiplied with the vectors
-of the tokens that are in it, which two cores do in a minute, and no library of models is needed.
+NumPy is enough for it: of each batch a small matrix of texts by tokens is multiplied with the
+vectors of the tokens that are in it, which takes a minute, and no library of models is needed.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _step(
 
 
 def encode(table: Floats, bags: Bags) -> Floats:
-    """Return the vectors that a table gives to texts: of unit length, or zero where none is known."""
+    """Return the vectors that a table gives to texts: of unit length; zero where none is known."""
     import numpy as np
 
     made = np.zeros((len(bags), table.shape[1]), dtype=np.float32)
@@ -197,4 +197,5 @@ def encode(table: Floats, bags: Bags) -> Floats:
         chosen = np.arange(begin, min(begin + 256, len(bags)))
         rows, tokens, weights = bags.batch(chosen, 0.0, draw)
         np.add.at(made, rows + begin, table[tokens] * weights[:, None])
-    return made / np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12)
+    made /= np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12)
+    return made

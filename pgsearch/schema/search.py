@@ -78,9 +78,10 @@ def search_statement(
         mode: What answers: "keyword", "vector" or "hybrid".
         request: SQL of the request: query, k, skip, vector, vector_with_settings (the same, or
             what makes settings before a scan), depth, chunks, similarity_stddev, condition,
-            keyword_weight, encoder (what made the vector), configuration (of the query's language), terms_configuration (the same
-            as one more argument, or nothing), embedding (the chunk's column), has_vector, and
-            given (common table expressions that the others read, or nothing).
+            keyword_weight, encoder (what made the vector), configuration (of the query's
+            language), terms_configuration (the same as one more argument, or nothing), embedding
+            (the chunk's column), has_vector, and given (common table expressions that the others
+            read, or nothing).
         rows: A query for the keys of the rows that are searched; if None, all, of which row-level
             security may leave few.
         boost: A query for keys and what is added to their scores, called `boost`.

@@ -15,8 +15,8 @@ class Progress:
     Args:
         search_index: Its name.
         step: `documents` counts rows read for keywords, `embed` counts documents whose passages
-            are up to date, `index` is the build of an HNSW index; `encoder embed` and `encoder train`
-            count texts of which the encoder of an embedding is made.
+            are up to date, `index` is the build of an HNSW index; `encoder embed` and `encoder
+            train` count texts of which the encoder of an embedding is made.
         done: How many are done since the last time.
         waiting: How many are left, as far as is known; for an encoder, how many there are.
         embedding: Name of the embedding, for `index` and encoders.

@@ -495,7 +495,7 @@ class Session:
             self._statistics_at[index.id] = now
 
     def _refresh_encoder(self, task: Task) -> bool:
-        """Begin to build an encoder that is wanted; return whether to come back for the next one."""
+        """Begin to build an encoder that is wanted; return whether to look for another one."""
         now = time.monotonic()
         every_s = 0.0 if self._listener is None else _ENCODERS_S
         if now - self._distilled_at.get(task.index.id, now - every_s) < every_s:

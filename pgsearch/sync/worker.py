@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -44,7 +45,8 @@ class Worker:
         max_attempts: After so many failures a document is parked.
         backfill_rate: Rows per second that fills of existing tables and of added embeddings may
             take at most; None for no limit. Fresh changes are not held up.
-        distill: Whether to build the encoders that make vectors of queries in the database.
+        distill: Whether to build the encoders that make vectors of queries in the database; None
+            for what the environment variable PGSEARCH_DISTILL says: yes, unless it is `off`.
         on_progress: Called after every batch.
 
     Raises:
@@ -61,7 +63,7 @@ class Worker:
         lease_s: float = 300.0,
         max_attempts: int = 5,
         backfill_rate: float | None = None,
-        distill: bool = True,
+        distill: bool | None = None,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         _require_positive(batch_rows=batch_rows, lease_s=lease_s, max_attempts=max_attempts)
@@ -76,7 +78,7 @@ class Worker:
             max_attempts=max_attempts,
             backfill_rate=backfill_rate,
             on_progress=on_progress,
-            distill=distill,
+            distill=_distills() if distill is None else distill,
         )
         self._stop = Event()
         self._listener = Listener(url)
@@ -192,6 +194,10 @@ def _require_positive(**numbers: float) -> None:
             raise ValueError(f"{name} must be above zero, not {number}.")
 
 
+def _distills() -> bool:
+    return os.environ.get("PGSEARCH_DISTILL", "").strip().lower() not in ("off", "0", "false", "no")
+
+
 def _longer(pause_s: float) -> float:
     """Return the pause after one that was not long enough."""
     return min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
@@ -206,7 +212,7 @@ def sync_once(
     batch_rows: int = 1024,
     max_attempts: int = 5,
     backfill_rate: float | None = None,
-    distill: bool = True,
+    distill: bool | None = None,
 ) -> Report:
     """Bring search indexes up to date and return: for a scheduler, a task queue or a script.
 
@@ -221,7 +227,8 @@ def sync_once(
         batch_rows: Queue rows per claim at most; there are fewer where a model is slow.
         max_attempts: After so many failures a document is parked.
         backfill_rate: Rows per second that fills may take at most; None for no limit.
-        distill: Whether to build the encoders that make vectors of queries in the database.
+        distill: Whether to build the encoders that make vectors of queries in the database; None
+            for what the environment says.
 
     Returns:
         What was done. `report.failed` counts documents on which a model failed, `report.problems`

@@ -1,68 +1,387 @@
-"""Queries become vectors in the database: what is built, what a search says, and who may read it."""
+"""Queries become vectors in the database: what a search says, what is read, and who may read it."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from pgsearch import database as product
 from pgsearch import encoder, registry
+from pgsearch.declare import Embedding
 from pgsearch.encoder import Size
 from pgsearch.encoder.train import Schedule
+from pgsearch.errors import LifecycleError
+from pgsearch.schema import embedding as embedding_ddl
+from pgsearch.schema.index import alter_search_index
 from pgsearch.sync import Worker
-from pgsearch.testing import HashEmbedder
+from pgsearch.testing import HashEmbedder, hash_model
+from tests.plugins import standby
+from tests.plugins.search import ARTICLE_SEARCH, execute_all, vector_of
 
-WORDS = [f"{a}{b}" for a in ("har", "vil", "sto", "bak", "tel", "flo", "roa", "hum", "sea", "lan")
-         for b in ("bour", "lage", "rm", "er", "egraph", "od", "ds", "ming", "gull", "tern")]  # fmt: skip
+_FIRST = ("har", "vil", "sto", "bak", "tel", "flo", "roa", "hum", "sea", "lan")
+_LAST = ("bour", "lage", "rming", "erian", "egraph", "oding", "ding", "mingly", "gull", "tern")
+
+#: A hundred words of which no two are alike, but for their parts.
+WORDS = [first + last for first in _FIRST for last in _LAST]
 
 SMALL = Size(texts=1500, passages=500, words=500, parts=2000)
 QUICK = Schedule(epochs=3, batch=128)
+DIMENSIONS = {"hash_v1": 64, "hash_v2": 32}
 
 
-def fill(db: product.Connection, rows: int = 120) -> None:
-    draw = random.Random(1)
-    for n in range(rows):
-        body = ". ".join(" ".join(draw.choices(WORDS, k=8)).capitalize() for _ in range(3)) + "."
+def fill(db: product.Connection, rows: int = 120, first: int = 0) -> None:
+    draw = random.Random(first)
+    for n in range(first, first + rows):
+        sentences = (" ".join(draw.choices(WORDS, k=8)).capitalize() for _ in range(3))
         db.execute(
             "INSERT INTO article (id, tenant_id, title, body) VALUES (%s, %s, %s, %s)",
-            [n, n % 3, f"Article {n}", body],
+            [n, n % 3, f"Article {n}", ". ".join(sentences) + "."],
         )
 
 
-def distill(db: product.Connection, **options: Any) -> encoder.Distilled:
+def distill(
+    db: product.Connection, embedding: str = "hash_v1", **options: Any
+) -> encoder.Distilled:
+    """Build the encoder of an embedding, small and quickly."""
     (index,) = registry.read(db, "article_search")
-    assert index.active is not None
-    options = {"size": SMALL, "schedule": QUICK} | options
-    built = encoder.distill(
-        db, index, index.active, HashEmbedder(64), is_asked=True, **options
-    )
+    (chosen,) = (e for e in index.embeddings if e.name == embedding)
+    options = {"size": SMALL, "schedule": QUICK, "is_asked": True} | options
+    built = encoder.distill(db, index, chosen, HashEmbedder(DIMENSIONS[embedding]), **options)
     assert built is not None
     return built
 
 
+def rows(db: psycopg.Connection[Any], statement: str, *parameters: Any) -> list[Any]:
+    return db.execute(statement.encode(), parameters or None).fetchall()
+
+
+def value(db: psycopg.Connection[Any], statement: str, *parameters: Any) -> Any:
+    ((found,),) = rows(db, statement, *parameters)
+    return found
+
+
 @pytest.fixture
 def filled(articles: str, db: product.Connection) -> product.Connection:
-    """A connection to a database with many embedded articles."""
+    """A connection to a database with many embedded articles and no encoder."""
     fill(db)
     Worker(articles, distill=False).drain()
     return db
 
 
-def value(db: product.Connection, statement: str, *parameters: Any) -> Any:
-    row = db.execute(statement.encode(), parameters or None).fetchone()
-    return None if row is None else row[0]
+@pytest.fixture
+def encoded(filled: product.Connection) -> product.Connection:
+    """A connection to a database with many embedded articles and an encoder."""
+    distill(filled)
+    return filled
+
+
+# What a search says
 
 
 def test_text_alone_finds_what_the_model_finds(filled: product.Connection) -> None:
     built = distill(filled)
-    assert built.version == 1
-    assert built.fidelity.cosine > 0.9
+    assert (built.version, built.fidelity.texts) == (1, 75)
+    assert built.fidelity.cosine > 0.95
     assert built.fidelity.neighbours is not None
-    print(built)
-    found = filled.execute(
-        "SELECT id, encoder, similarity FROM article_search('harbour village storm', k => 3)"
-    ).fetchall()
-    assert [row[1] for row in found] == ["database"] * 3
-    assert all(row[2] is not None for row in found)
+    assert built.fidelity.neighbours > 0.7
+    text = "harlage storming bakegraph"
+    cosine = "SELECT 1 - (article_search_embed(%s) <=> %s::vector)"
+    assert value(filled, cosine, text, vector_of(text)) > 0.95
+    for mode in ("hybrid", "vector"):
+        said = "SELECT encoder, similarity > 0.2 FROM article_search(%s, mode => %s)"
+        assert set(rows(filled, said, text, mode)) == {("database", True)}
+
+
+def test_a_given_vector_is_not_made_again(encoded: product.Connection) -> None:
+    asked = "SELECT DISTINCT encoder FROM article_search('harlage', mode => %s, vector => %s)"
+    for mode in ("hybrid", "vector"):
+        assert rows(encoded, asked, mode, vector_of("harlage")) == [("caller",)]
+    assert rows(encoded, asked, "keyword", vector_of("harlage")) == [("none",)]
+    assert rows(encoded, asked, "keyword", None) == [("none",)]
+
+
+def test_without_an_encoder_keywords_answer_alone(filled: product.Connection) -> None:
+    asked = "SELECT DISTINCT encoder, similarity IS NULL FROM article_search('harlage')"
+    assert rows(filled, asked) == [("none", True)]
+    assert value(filled, "SELECT article_search_embed('harlage')") is None
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="needs the query's vector"):
+        rows(filled, "SELECT FROM article_search('harlage', mode => 'vector')")
+
+
+def test_without_a_known_token_keywords_answer_alone(encoded: product.Connection) -> None:
+    encoded.execute("INSERT INTO article (id, title) VALUES (9999, 'Qqqq xxxx 漢字')")
+    for text in ("qqqq", "xxxx qqqq", "漢字", "!?", "-harlage qqqq"):
+        assert value(encoded, "SELECT article_search_embed(%s)", text) is None, text
+    for mode in ("hybrid", "vector"):
+        found = "SELECT id, encoder FROM article_search('qqqq', mode => %s)"
+        assert rows(encoded, found, mode) == [(9999, "none")]
+
+
+def test_what_stands_behind_a_minus_sign_is_not_asked_for(encoded: product.Connection) -> None:
+    same = "SELECT article_search_embed(%s) = article_search_embed(%s)"
+    for text in ("harlage -storming", 'harlage -"storming seagull"', "HÁRLAGE,"):
+        assert value(encoded, same, text, "harlage"), text
+    assert not value(encoded, same, "harlage storming", "harlage")
+
+
+def test_a_word_that_is_new_or_mistyped_is_known_by_its_parts(
+    encoded: product.Connection,
+) -> None:
+    near = "SELECT 1 - (article_search_embed(%s) <=> article_search_embed(%s))"
+    assert value(encoded, near, "storrming", "storming") > 0.5
+    assert value(encoded, near, "storrming", "storming") > value(
+        encoded, near, "storrming", "bakegraph"
+    )
+
+
+def test_it_takes_part_in_phrases_filters_and_pages(encoded: product.Connection) -> None:
+    asked = "SELECT DISTINCT encoder FROM article_search(%s, tenant_id => 1, skip => 2, k => 3)"
+    assert rows(encoded, asked, "harlage storming") == [("database",)]
+    found = "SELECT s.id FROM article_search(%s, k => 50) AS s JOIN article USING (id)"
+    without = " WHERE body ILIKE '%%storming%%'"
+    assert rows(encoded, found + without, "harlage -storming") == []
+
+
+def test_the_active_embedding_and_its_encoder_are_switched_as_one(
+    articles: str, encoded: product.Connection
+) -> None:
+    added = embedding_ddl.add_embedding(
+        "public", "article_search", Embedding("hash_v2", hash_model(32))
+    )
+    execute_all(encoded, added)
+    Worker(articles, distill=False).drain()
+    dimensions = "SELECT vector_dims(article_search_embed('harlage', %s))"
+    assert value(encoded, dimensions, "hash_v2") is None
+    distill(encoded, "hash_v2")
+    assert [value(encoded, dimensions, name) for name in (None, "hash_v1", "hash_v2")] == [
+        64, 64, 32
+    ]  # fmt: skip
+    asked = "SELECT DISTINCT encoder FROM article_search('harlage storming')"
+    activate = "SELECT pgsearch.activate_embedding('public', 'article_search', 'hash_v2')"
+    with product.connect(articles) as other, encoded.transaction(force_rollback=True):
+        encoded.execute(activate.encode())
+        assert (value(encoded, dimensions, None), value(other, dimensions, None)) == (32, 64)
+        assert rows(encoded, asked) == rows(other, asked) == [("database",)]
+    encoded.execute(activate.encode())
+    assert value(encoded, dimensions, None) == 32
+    # What is dropped takes its tokens along.
+    held = "SELECT array_agg(DISTINCT embedding_id) FROM article_search_token"
+    assert len(value(encoded, held)) == 2
+    execute_all(encoded, embedding_ddl.drop_embedding("public", "article_search", "hash_v1"))
+    assert len(value(encoded, held)) == 1
+    assert value(encoded, "SELECT count(*) FROM pgsearch.encoder") == 1
+
+
+def test_a_new_one_takes_the_place_of_the_old_at_once(
+    articles: str, encoded: product.Connection
+) -> None:
+    made = "SELECT article_search_embed('harlage storming')::text"
+    before = value(encoded, made)
+    with product.connect(articles) as reader, reader.transaction():
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        assert value(reader, made) == before
+        assert distill(encoded, schedule=Schedule(epochs=1)).version == 2
+        assert value(reader, made) == before
+    assert value(encoded, made) != before
+
+
+# What is read, and how fast
+
+
+def test_tokens_are_found_by_the_primary_key(encoded: product.Connection) -> None:
+    encoded.execute(
+        "INSERT INTO article_search_token SELECT 99, 'x' || n, "
+        "  (SELECT vector FROM article_search_token LIMIT 1) FROM generate_series(1, 3000) AS n"
+    )
+    before = scans(encoded)
+    # Also as it is planned after five calls.
+    for n in range(12):
+        rows(encoded, "SELECT FROM article_search(%s)", f"harlage storming unknown{n}")
+    assert scans(encoded) == before
+
+
+def scans(db: product.Connection) -> int:
+    """Return how often all tokens were read."""
+    for statement in ("SELECT pg_stat_force_next_flush()", "SELECT pg_stat_clear_snapshot()"):
+        db.execute(statement.encode())
+    read = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'article_search_token'"
+    return int(value(db, read))
+
+
+# Who may read it
+
+
+@pytest.fixture
+def guest(encoded: product.Connection) -> Iterator[product.Connection]:
+    """A connection as a role that may ask, on a table with row-level security."""
+    name = f"guest_{encoded.info.dbname}"
+    for statement in (
+        "CREATE ROLE {}",
+        "GRANT SELECT ON article, article_search_document, article_search_chunk TO {}",
+        "GRANT SELECT ON article_search_filter TO {}",
+        "GRANT EXECUTE ON FUNCTION article_search_terms, article_search_encode TO {}",
+        "CREATE POLICY own ON article TO {} USING (tenant_id = 1)",
+    ):
+        encoded.execute(SQL(statement).format(Identifier(name)))
+    encoded.execute("ALTER TABLE article ENABLE ROW LEVEL SECURITY")
+    execute_all(encoded, alter_search_index(ARTICLE_SEARCH))
+    encoded.execute("SET row_security = on")
+    encoded.execute(SQL("SET ROLE {}").format(Identifier(name)))
+    yield encoded
+    encoded.execute("RESET ROLE")
+    encoded.execute(SQL("DROP OWNED BY {}").format(Identifier(name)))
+    encoded.execute(SQL("DROP ROLE {}").format(Identifier(name)))
+
+
+def test_under_row_level_security_rare_words_are_left_out(guest: product.Connection) -> None:
+    guest.execute("RESET ROLE")
+    fill(guest, 30, first=1000)
+    guest.execute("UPDATE article SET body = body || ' secretword' WHERE id BETWEEN 1 AND 19")
+    guest.execute("UPDATE article SET body = body || ' commonword' WHERE id BETWEEN 1 AND 25")
+    Worker(product_url(guest), distill=False).drain()
+    known = "SELECT token FROM article_search_token WHERE token IN ('secretword', 'commonword')"
+    distill(guest)
+    assert rows(guest, known) == [("commonword",)]
+    distill(guest, at_least=1)
+    assert len(rows(guest, known)) == 2
+
+
+def test_a_role_that_may_ask_reads_no_token(guest: product.Connection) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        rows(guest, "SELECT token FROM article_search_token")
+    asked = "SELECT s.id % 3, s.encoder FROM article_search('harlage storming', k => 20) AS s"
+    assert set(rows(guest, asked)) == {(1, "database")}
+    assert value(guest, "SELECT article_search_embed('harlage')") is not None
+
+
+def test_who_may_not_ask_for_terms_may_not_ask_for_vectors(encoded: product.Connection) -> None:
+    name = Identifier(f"nobody_{encoded.info.dbname}")
+    encoded.execute(SQL("CREATE ROLE {}").format(name))
+    try:
+        encoded.execute(SQL("SET ROLE {}").format(name))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            rows(encoded, "SELECT article_search_embed('harlage')")
+    finally:
+        encoded.execute("RESET ROLE")
+        encoded.execute(SQL("DROP ROLE {}").format(name))
+
+
+# Who builds it
+
+
+def product_url(connection: product.Connection) -> str:
+    info = connection.info
+    return f"postgresql://{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
+
+
+def versions(db: product.Connection) -> list[tuple[int, bool]]:
+    return rows(db, "SELECT version, tokens > 0 FROM pgsearch.encoder ORDER BY embedding_id")
+
+
+def test_a_worker_builds_it_and_builds_it_anew_when_much_has_changed(
+    articles: str, db: product.Connection
+) -> None:
+    fill(db, 99)
+    worker = Worker(articles, distill=True)
+    worker.drain()
+    assert versions(db) == []  # too few to learn from
+    fill(db, 3, first=99)
+    steps = set()
+    worker = Worker(articles, distill=True, on_progress=lambda p: steps.add(p.step))
+    assert worker.drain().documents == 3
+    assert versions(db) == [(1, True)]
+    assert {"encoder embed", "encoder train"} <= steps
+    worker.drain()
+    assert versions(db) == [(1, True)]
+    fill(db, 250, first=200)
+    Worker(articles, distill=False).drain()
+    assert versions(db) == [(1, True)]
+    worker.drain()
+    assert versions(db) == [(2, True)]
+    assert rows(db, "SELECT detail ->> 'version' FROM pgsearch.event WHERE kind = 'distilled'") == [
+        ("1",), ("2",)
+    ]  # fmt: skip
+
+
+def test_what_is_switched_off_stays_off(articles: str, encoded: product.Connection) -> None:
+    (index,) = registry.read(encoded, "article_search")
+    assert index.active is not None
+    encoder.switch_off(encoded, index, index.active)
+    assert value(encoded, "SELECT count(*) FROM article_search_token") == 0
+    fill(encoded, 300, first=500)
+    Worker(articles, distill=True).drain()
+    assert versions(encoded) == [(1, False)]
+    asked = "SELECT DISTINCT encoder FROM article_search('harlage')"
+    assert rows(encoded, asked) == [("none",)]
+    distill(encoded)
+    assert (versions(encoded), rows(encoded, asked)) == ([(2, True)], [("database",)])
+
+
+def test_one_worker_at_a_time_builds_it(filled: product.Connection) -> None:
+    (index,) = registry.read(filled, "article_search")
+    assert index.active is not None
+    assert encoder.outdated(filled, index) == [index.active.id]
+    filled.execute(
+        "INSERT INTO pgsearch.encoder (embedding_id, leased_until) VALUES (%s, now() + '1 min')",
+        [index.active.id],
+    )
+    assert encoder.outdated(filled, index) == []
+    model = HashEmbedder(64)
+    assert encoder.distill(filled, index, index.active, model) is None
+    filled.execute("UPDATE pgsearch.encoder SET leased_until = now() - interval '1 min'")
+    assert encoder.distill(filled, index, index.active, model, size=SMALL, schedule=QUICK)
+
+
+def test_one_that_is_stopped_gives_its_turn_back(filled: product.Connection) -> None:
+    (index,) = registry.read(filled, "article_search")
+    assert index.active is not None
+    asked = iter([True] * 5)
+    model = HashEmbedder(64)
+    assert (
+        encoder.distill(filled, index, index.active, model, go_on=lambda: next(asked, False))
+        is None
+    )
+    assert versions(filled) == [(0, False)]
+    assert encoder.outdated(filled, index) == [index.active.id]
+
+
+def test_an_empty_search_index_has_nothing_to_learn_from(
+    articles: str, db: product.Connection
+) -> None:
+    Worker(articles).drain()
+    (index,) = registry.read(db, "article_search")
+    with pytest.raises(LifecycleError, match="has no passages"):
+        encoder.distill(db, index, index.embeddings[0], HashEmbedder(64), is_asked=True)
+
+
+# On a replica
+
+
+def test_a_hot_standby_answers(
+    encoded: product.Connection, server_url: str, pytestconfig: pytest.Config
+) -> None:
+    """Nothing can be written there, not even into a temporary table."""
+    primary = product_url(encoded)
+    with standby.standby(server_url, pytestconfig.getoption("--postgres")) as root:
+        follower = urlsplit(root)._replace(path=f"/{encoded.info.dbname}").geturl()
+        fill(encoded, 5, first=900)
+        asked = "SELECT id, score, encoder FROM article_search('harlage storming', k => 5)"
+        standby.wait(primary, follower)
+        with psycopg.connect(follower, autocommit=True) as connection:
+            assert value(connection, "SELECT pg_is_in_recovery()")
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                connection.execute("DELETE FROM article")
+            found = rows(connection, asked)
+            assert found == rows(encoded, asked)
+            assert {encoder for _, _, encoder in found} == {"database"}
+            embedded = "SELECT article_search_embed('storrming')::text"
+            assert value(connection, embedded) == value(encoded, embedded)
+            distill(encoded, schedule=Schedule(epochs=1))
+            standby.wait(primary, follower)
+            assert value(connection, embedded) == value(encoded, embedded)

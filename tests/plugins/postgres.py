@@ -47,6 +47,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # Neither the database nor the settings of whoever runs the tests.
     for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
         del os.environ[name]
+    # Tables of tests have nothing to learn from; those of `test_encoder` ask for it.
+    os.environ["PGSEARCH_DISTILL"] = "off"
     config = session.config
     if hasattr(config, "workerinput"):
         config.stash[URI] = config.workerinput["server_uri"]
