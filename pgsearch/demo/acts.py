@@ -10,7 +10,7 @@ from psycopg.sql import SQL
 
 from pgsearch import models, registry, resources
 from pgsearch.canonical import document_search
-from pgsearch.cli import console, migrate
+from pgsearch.cli import console, migrate, sync
 from pgsearch.cli.status import size
 from pgsearch.database import Connection
 from pgsearch.demo import ask, paste, rows
@@ -57,6 +57,7 @@ class Demo:
         self.worker = Worker(
             url,
             indexes=[INDEX],
+            distill=True,
             on_progress=lambda progress: self.on_progress(progress),
         )
 
@@ -162,11 +163,15 @@ def _drain_with_bar(demo: Demo, waiting: int) -> tuple[Report, float | None]:
     display.disable = not waiting
     with display:
         bar = display.add_task("Embedding", total=waiting)
+        show_encoder = sync.show(display)
 
         def show(progress: Progress) -> None:
             if progress.step == "index":
                 build_started.append(time.perf_counter())
                 display.console.print("Building the HNSW index")
+                return
+            if progress.step.startswith("encoder"):
+                show_encoder(progress)
                 return
             display.advance(bar, progress.done)
             if progress.waiting is not None:
@@ -228,6 +233,29 @@ def ask_questions(demo: Demo) -> None:
     screen.blank()
     tally = ", ".join(f"{name} {hit} of {len(asked)}" for name, hit in hits.items())
     screen.say(f"A right answer among the first three: {tally}.")
+    _ask_with_text_alone(demo)
+
+
+def _ask_with_text_alone(demo: Demo) -> None:
+    """Ask the same questions in plain SQL without a vector, which the database makes itself."""
+    screen, connection = demo.screen, demo.connection
+    statement = SQL(resources.sql("demo/text.sql"))
+    answers = [
+        ask.timed(connection, statement, {"question": question.text}) for question in QUESTIONS
+    ]
+    screen.blank()
+    screen.say("The same questions with text alone, as any application can ask them:")
+    screen.verbatim(f"SELECT * FROM document_search('{QUESTIONS[0].text}');")
+    hits = sum(
+        not set(question.answers).isdisjoint(answer.titles)
+        for question, answer in zip(QUESTIONS, answers, strict=True)
+    )
+    took = median(answer.ms for answer in answers)
+    screen.check(
+        all(answer.titles for answer in answers),
+        f"the database has made their vectors itself, without the model: {hits} of "
+        f"{len(QUESTIONS)} right among the first three, {took:.1f} ms",
+    )
 
 
 def _embedder(demo: Demo) -> Embedder:

@@ -55,7 +55,9 @@ class Relations:
         for table in self._tables:
             found = self.get(table.name, "r")
             if found is None:
-                yield subject.finding(f"table {table.name}", "is missing", Mend.RECREATE)
+                # Nothing else is lost with the vectors of tokens, which are learned again.
+                mend = Mend.ALTER if table.name == names.token else Mend.RECREATE
+                yield subject.finding(f"table {table.name}", "is missing", mend)
             else:
                 yield from self._table(table, found)
         yield from self._notify()
@@ -97,8 +99,12 @@ class Relations:
             for column, wanted in zip(found["columns"] or (), attributes, strict=False)
             if not self._is_type(column, wanted.type)
         ]
-        if has != [attribute.name for attribute in attributes] or wrong:
-            yield self._subject.finding(f"type {name}", "has other attributes", Mend.RECREATE)
+        wanted = [attribute.name for attribute in attributes]
+        if has != wanted or wrong:
+            # The last one of a hit is added where it is missing.
+            is_short = name == self._subject.definition.names.hit and has == wanted[:-1]
+            mend = Mend.ALTER if is_short and not wrong else Mend.RECREATE
+            yield self._subject.finding(f"type {name}", "has other attributes", mend)
 
     def _table(self, table: expected.Table, found: Mapping[str, Any]) -> Iterator[Finding]:
         columns = {column["name"]: column for column in found["columns"] or ()}

@@ -319,6 +319,14 @@ TABLES: dict[str, Case] = {
     "missing": Case(
         "DROP TABLE article_search_lexeme", "table article_search_lexeme is missing", RECREATE
     ),
+    "no tokens": Case(
+        "DROP TABLE article_search_token", "table article_search_token is missing", ALTER
+    ),
+    "a hit of before": Case(
+        "ALTER TYPE article_search_hit DROP ATTRIBUTE encoder",
+        "type article_search_hit has other attributes",
+        ALTER,
+    ),
     "key": Case(
         "ALTER TABLE article_search_chunk DROP CONSTRAINT article_search_chunk_pkey",
         "table article_search_chunk has no primary key (id, ordinal)",

@@ -41,7 +41,8 @@ def roles(ready: str) -> Iterator[Roles]:
 
 
 def tables(problem: str) -> list[str]:
-    return [f"table article_search_{n} {problem}" for n in ("document", "chunk", "queue", "lexeme")]
+    companions = ("document", "chunk", "queue", "lexeme", "token")
+    return [f"table article_search_{n} {problem}" for n in companions]
 
 
 def test_a_table_that_gets_row_level_security(ready: str) -> None:
@@ -181,6 +182,7 @@ def test_an_owner_that_cannot_see_all_rows(secured_url: str, roles: Roles) -> No
         SQL("ALTER TABLE article_search_chunk OWNER TO {}").format(name),
         SQL("ALTER TABLE article_search_queue OWNER TO {}").format(name),
         SQL("ALTER TABLE article_search_lexeme OWNER TO {}").format(name),
+        SQL("ALTER TABLE article_search_token OWNER TO {}").format(name),
     )
     assert seen(secured_url) == []
     damage(secured_url, "ALTER TABLE article FORCE ROW LEVEL SECURITY")
