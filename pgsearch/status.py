@@ -48,6 +48,8 @@ class EmbeddingStatus:
         index_bytes: Size of the HNSW index; None until it is built.
         index_valid: Whether the index can be used; None until it is built.
         filling: How far its fill is; None once it is filled.
+        encoder_version: How often its encoder was built; None where it has none.
+        encoder_cosine: How near that comes to the model, on texts that it was not trained on.
     """
 
     name: str
@@ -58,6 +60,8 @@ class EmbeddingStatus:
     index_bytes: int | None
     index_valid: bool | None
     filling: Progress | None
+    encoder_version: int | None
+    encoder_cosine: float | None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ _TARGETS: Final = {
     "hybrid_p50_ratio": "<= 1.25",
     "vector_p50_ratio": "<= 1.15",
     "keyword_p95_ratio": "<= 0.1",
+    "text_only_ratio": "<= 1.3",
 }
 _RECALL: Final = ">= 0.95"
 _GROWTH: Final = "<= 3"
@@ -47,6 +48,7 @@ def tell(seen: Seen) -> bool:
         "hybrid_p50_ratio": seen.ms("hybrid", 50) / slower,
         "vector_p50_ratio": seen.ms("vector", 50) / seen.ms("vector_by_hand", 50),
         "keyword_p95_ratio": seen.ms("keyword", 95) / seen.ms("ts_rank", 95),
+        "text_only_ratio": seen.ms("text_only", 50) / seen.ms("text_given", 50),
     }
     for metric, ratio in ratios.items():
         met &= report(case, metric, ratio, "ratio", _TARGETS[metric]) is not False

@@ -17,7 +17,7 @@ from bench.quality import fresh_database
 from bench.report import percentile, progress
 from bench.search.corpus import BUCKETS, Corpus, Maker, Query
 from bench.search.langchain_environment import LANGCHAIN
-from bench.search.tables import give_memory, make_by_hand, make_searched
+from bench.search.tables import give_memory, make_by_hand, make_encoder, make_searched
 from bench.search.ways import Answer, Ask, K, Way, Ways
 from pgsearch import database
 
@@ -97,6 +97,7 @@ def measure(settings: Settings, say: Say) -> Seen:
         with progress() as display:
             make_by_hand(connection, corpus, display, say)
             make_searched(connection, url, corpus, display)
+        make_encoder(connection, corpus)
         ways = Ways(connection)
         ways.set_up()
         asked = ways.all()

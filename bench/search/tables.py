@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from pgvector import Vector
 from psycopg.sql import SQL, Identifier, Literal
 
 from bench.search.corpus import DIMENSIONS, Corpus
 from bench.sync.table import apply, settle
-from pgsearch import database
+from pgsearch import database, registry
 from pgsearch.declare import Embedding, Model
 from pgsearch.definition import IndexDefinition, TextColumn, TypedColumn
+from pgsearch.encoder import store
 from pgsearch.errors import Error
 from pgsearch.schema.embedding import add_embedding
 from pgsearch.schema.index import create_search_index
@@ -32,6 +35,9 @@ SEARCH: Final = IndexDefinition(
 )
 
 _MODEL: Final = Model("made", provider="bench", dimensions=DIMENSIONS)
+
+#: Documents whose words have vectors, and how many words at most.
+_LEARNED_FROM, _WORDS = 50_000, 50_000
 
 #: What a table by hand has that is laid out for one model: all in the row, with the same indexes.
 #: The names of its columns are those that langchain-postgres knows.
@@ -141,4 +147,30 @@ def make_searched(
             f"Of {len(corpus.bodies)} documents {report.documents} were embedded and "
             f"{report.failed} failed."
         )
+    settle(connection)
+
+
+def make_encoder(connection: database.Connection, corpus: Corpus) -> None:
+    """Let text alone have a vector: of a word, the mean vector of the documents that hold it.
+
+    It is as large as one that is learned, and its vectors lie where documents are.
+    """
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, body in enumerate(corpus.bodies[:_LEARNED_FROM]):
+        for word in set(body.split()):
+            rows[word].append(row)
+    words = sorted(rows, key=lambda word: -len(rows[word]))[:_WORDS]
+    vectors = np.array([corpus.vectors[rows[word][:100]].mean(axis=0) for word in words])
+    (index,) = registry.read(connection)
+    assert index.active is not None
+    store.write(
+        connection,
+        index,
+        index.active,
+        tokens=words,
+        vectors=vectors.astype(np.float32),
+        corpus=store.Corpus(len(corpus.bodies), is_secured=False, generation=len(corpus.bodies)),
+        at_least=1,
+        fidelity=store.Fidelity(texts=0, cosine=0.0, neighbours=None, unknown=0.0),
+    )
     settle(connection)

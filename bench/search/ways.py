@@ -69,6 +69,7 @@ class Ways:
 
     connection: database.Connection
     _terms: dict[str, list[Any]] = field(default_factory=dict)
+    _made: dict[str, Vector] = field(default_factory=dict)
 
     def set_up(self) -> None:
         """Set what the SQL by hand needs to find as much as pgsearch does: what it sets."""
@@ -85,6 +86,8 @@ class Ways:
             Way("keyword", self.searched("keyword")),
             Way("vector", self.searched("vector")),
             Way("hybrid", self.searched("hybrid")),
+            Way("text_only", self.text_only),
+            Way("text_given", self.text_given),
             Way("keyword_by_hand", self.keyword_by_hand),
             Way("vector_by_hand", self.vector_by_hand),
             Way("ts_rank", self.ts_rank, 0.2),
@@ -103,6 +106,21 @@ class Ways:
             )
 
         return ask
+
+    def text_only(self, query: Query, buckets: int = BUCKETS) -> Answer:  # noqa: ARG002
+        """Ask with text alone: the database makes the vector."""
+        return self._answer(b"SELECT id FROM article_search(%s, %s)", (query.text, K))
+
+    def text_given(self, query: Query, buckets: int = BUCKETS) -> Answer:  # noqa: ARG002
+        """Ask with the vector that the database would make, made beforehand."""
+        if query.text not in self._made:
+            row = self.connection.execute(
+                "SELECT article_search_embed(%s)", [query.text]
+            ).fetchone()
+            assert row is not None
+            self._made[query.text] = row[0]
+        statement = b"SELECT id FROM article_search(%s, %s, %s)"
+        return self._answer(statement, (query.text, K, self._made[query.text]))
 
     def vector_by_hand(self, query: Query, buckets: int = BUCKETS) -> Answer:
         """Ask for the nearest rows; with a filter, by iterative scan as pgvector's manual says."""

@@ -113,7 +113,7 @@ def embedding_table(index: IndexStatus) -> Table:
     from rich.table import Table
 
     table = Table("embedding", "state")
-    for heading in ("vectors", "coverage", "HNSW index"):
+    for heading in ("vectors", "coverage", "HNSW index", "encoder"):
         table.add_column(heading, justify="right")
     for embedding in index.embeddings:
         colour = _STATE_COLOURS.get(embedding.state, "yellow")
@@ -123,10 +123,17 @@ def embedding_table(index: IndexStatus) -> Table:
             f"{embedding.vectors:,}",
             "-" if embedding.coverage is None else f"{embedding.coverage:.1%}",
             _index_size(embedding),
+            _encoder(embedding),
         )
     for column in table.columns:
         console.never_cut(column)
     return table
+
+
+def _encoder(embedding: EmbeddingStatus) -> str:
+    if embedding.encoder_version is None:
+        return "-"
+    return f"{embedding.encoder_cosine or 0:.2f} (version {embedding.encoder_version})"
 
 
 def _index_size(embedding: EmbeddingStatus) -> str:

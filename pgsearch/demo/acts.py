@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Literal
 
 from pgsearch import models, registry, resources
 from pgsearch.canonical import document_search
@@ -245,7 +245,8 @@ def _ask_with_text_alone(demo: Demo) -> None:
     ]
     screen.blank()
     screen.say("The same questions with text alone, as any application can ask them:")
-    screen.verbatim(f"SELECT * FROM document_search('{QUESTIONS[0].text}');")
+    shown = SQL("SELECT * FROM document_search({});").format(Literal(QUESTIONS[0].text))
+    screen.verbatim(shown.as_string(None))
     hits = sum(
         not set(question.answers).isdisjoint(answer.titles)
         for question, answer in zip(QUESTIONS, answers, strict=True)

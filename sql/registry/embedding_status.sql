@@ -10,5 +10,9 @@ SELECT
   pg_relation_size(to_regclass({hnsw_index_name})) AS index_bytes,
   (SELECT i.indisvalid FROM pg_catalog.pg_index AS i
    WHERE i.indexrelid = to_regclass({hnsw_index_name})) AS index_valid,
-  extract(epoch FROM clock_timestamp() - e.fill_started_at)::double precision AS fill_s
-FROM pgsearch.embedding AS e WHERE e.id = %(id)s
+  extract(epoch FROM clock_timestamp() - e.fill_started_at)::double precision AS fill_s,
+  n.version AS encoder_version,
+  (n.fidelity ->> 'cosine')::double precision AS encoder_cosine
+FROM pgsearch.embedding AS e
+LEFT JOIN pgsearch.encoder AS n ON n.embedding_id = e.id AND n.tokens > 0
+WHERE e.id = %(id)s
