@@ -38,6 +38,9 @@ _BATCH: Final = 256
 #: nobody else has written would say what somebody has.
 _SECURED_AT_LEAST: Final = 20
 
+#: Texts that a passage gives at most: more would say the same again.
+_TEXTS_OF_EACH: Final = 20
+
 #: The share of the texts that is kept apart to compare, and how many at most.
 _HELD_SHARE, _HELD_MOST = 0.05, 1000
 
@@ -188,7 +191,8 @@ class _Work:
             most_words=self.size.words,
             most_parts=self.size.parts,
         )
-        texts = pieces(passages, self.size.texts, seed=self.embedding.id)
+        wanted = min(self.size.texts, _TEXTS_OF_EACH * len(passages))
+        texts = pieces(passages, wanted, seed=self.embedding.id)
         bags = bags_of(self.connection, words_of(self.connection, texts, self._check), known)
         kept = [n for n, bag in enumerate(bags) if bag]
         texts, bags = [texts[n] for n in kept], [bags[n] for n in kept]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 
@@ -17,11 +19,15 @@ from pgsearch.lifecycle.background import Background
 from pgsearch.lifecycle.statistics import connected
 from pgsearch.registry import RegisteredIndex
 from pgsearch.sync.report import Progress
+from pgsearch.sync.wake import Listener
 
 if TYPE_CHECKING:
     from pgsearch.sync.embed import LoadedEmbedding
 
 log = logging.getLogger(__name__)
+
+#: Seconds between two looks at a search index's encoders while there is nothing else to do.
+_EVERY_S: Final = 5.0
 
 
 class Distiller:
@@ -29,23 +35,27 @@ class Distiller:
 
     Args:
         url: The database.
+        on_progress: Called with what was done.
         is_wanted: Whether to build any.
         stop: Set when the worker is to stop.
-        on_progress: Called with what was done.
-        on_end: Called by the thread when one was built.
+        listener: What wakes the worker, if it goes on until it is stopped: then it looks only now
+            and then.
     """
 
     def __init__(
         self,
         url: str,
+        on_progress: Callable[[Progress], None],
         *,
         is_wanted: bool,
         stop: Event,
-        on_progress: Callable[[Progress], None],
-        on_end: Callable[[], object] = lambda: None,
+        listener: Listener | None,
     ) -> None:
+        on_end = listener.wake if listener is not None else lambda: None
         self._background = Background(lambda: connected(url), "pgsearch-distill", on_end)
         self._is_wanted = is_wanted
+        self._every_s = 0.0 if listener is None else _EVERY_S
+        self._looked_at: dict[int, float] = {}
         self._stop = stop
         self._on_progress = on_progress
         #: Embeddings whose encoder this process could not build: it does not try again.
@@ -72,8 +82,12 @@ class Distiller:
         Returns:
             Whether one was begun.
         """
+        now = time.monotonic()
         if not self._is_wanted or self.is_busy:
             return False
+        if now - self._looked_at.get(index.id, -math.inf) < self._every_s:
+            return False
+        self._looked_at[index.id] = now
         wanted = [e for e in store.outdated(connection, index) if e not in self._given_up]
         loaded = {embedding.registered.id: embedding for embedding in embeddings}
         embedding = next((loaded[number] for number in wanted if number in loaded), None)

@@ -55,9 +55,6 @@ _READ_AGAIN_S: Final = 0.25
 #: Seconds between two looks at the statistics while there is other work.
 _STATISTICS_S: Final = 5.0
 
-#: Seconds between two looks at the encoders while there is nothing else to do.
-_ENCODERS_S: Final = 5.0
-
 #: Seconds to wait where only time helps: a throttle, or the build of an index.
 _WAIT_S: Final = 0.05
 
@@ -139,13 +136,8 @@ class Session:
         self._builder = Builder(url, on_end=listener.wake if listener else lambda: None)
         self._statistics = Statistics(url)
         self._distiller = Distiller(
-            url,
-            is_wanted=options.distill,
-            stop=stop,
-            on_progress=options.on_progress,
-            on_end=listener.wake if listener else lambda: None,
+            url, options.on_progress, is_wanted=options.distill, stop=stop, listener=listener
         )
-        self._distilled_at: dict[int, float] = {}
         self._throttle = Throttle(options.backfill_rate)
         self._partitions = PartitionWatch()
         self._tasks: dict[int, Task] = {}
@@ -362,7 +354,8 @@ class Session:
         taken = self._listener is None and self._statistics.finish()
         if entered or again or taken:
             return True
-        return self._refresh_encoder(task)
+        begun = self._distiller.refresh(self._connection, index, task.embeddings)
+        return begun and self._listener is None
 
     def _begin(self, task: Task) -> bool:
         """Claim what is due and send it on its way; return whether there was anything."""
@@ -493,16 +486,6 @@ class Session:
             return
         if self._statistics.refresh(self._connection, index):
             self._statistics_at[index.id] = now
-
-    def _refresh_encoder(self, task: Task) -> bool:
-        """Begin to build an encoder that is wanted; return whether to look for another one."""
-        now = time.monotonic()
-        every_s = 0.0 if self._listener is None else _ENCODERS_S
-        if now - self._distilled_at.get(task.index.id, now - every_s) < every_s:
-            return False
-        self._distilled_at[task.index.id] = now
-        begun = self._distiller.refresh(self._connection, task.index, task.embeddings)
-        return begun and self._listener is None
 
     def _tell(
         self,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from psycopg.sql import SQL, Identifier
 
 from pgsearch import database as product
 from pgsearch import encoder, registry
+from pgsearch.cli import main
 from pgsearch.declare import Embedding
 from pgsearch.encoder import Size
 from pgsearch.encoder.train import Schedule
@@ -358,6 +361,29 @@ def test_an_empty_search_index_has_nothing_to_learn_from(
     (index,) = registry.read(db, "article_search")
     with pytest.raises(LifecycleError, match="has no passages"):
         encoder.distill(db, index, index.embeddings[0], HashEmbedder(64), is_asked=True)
+
+
+def run(url: str, *arguments: str) -> str:
+    done = CliRunner().invoke(main, ["--database", url, "distill", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_command_builds_it_and_takes_it_away(articles: str, filled: product.Connection) -> None:
+    said = run(articles, "article_search", "--texts", "500")
+    assert re.match(r"hash_v1: encoder 1, [\d,]+ tokens, in \d+ s\. On 25 texts kept apart", said)
+    assert versions(filled) == [(1, True)]
+    assert run(articles, "article_search", "hash_v1", "--off").startswith("hash_v1: no encoder")
+    assert versions(filled) == [(1, False)]
+    for arguments, hint in ((("nothing",), "nothing"), (("article_search", "other"), "'other'")):
+        done = CliRunner().invoke(main, ["--database", articles, "distill", *arguments])
+        assert done.exit_code == 1
+        assert hint in done.stderr
+
+
+def test_the_status_says_how_near_it_comes(articles: str, encoded: product.Connection) -> None:
+    done = CliRunner().invoke(main, ["--database", articles, "status"])
+    assert re.search(r"0\.9\d \(version 1\)", done.stdout)
 
 
 # On a replica
