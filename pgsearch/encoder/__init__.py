@@ -6,7 +6,7 @@ A search function that gets a text and no vector adds up the vectors of the text
 
 from __future__ import annotations
 
-from pgsearch.encoder.distill import Distilled, Size, Step, distill
+from pgsearch.encoder.build import Distilled, Size, Step, distill
 from pgsearch.encoder.store import Fidelity, outdated, switch_off
 
 __all__ = ["Distilled", "Fidelity", "Size", "Step", "distill", "outdated", "switch_off"]

@@ -13,7 +13,7 @@ import psycopg
 
 from pgsearch.database import Connection
 from pgsearch.encoder import store
-from pgsearch.encoder.distill import Step, distill
+from pgsearch.encoder.build import Step, distill
 from pgsearch.errors import DatabaseError, Error
 from pgsearch.lifecycle.background import Background
 from pgsearch.lifecycle.statistics import connected
