@@ -16,6 +16,7 @@ from pgsearch.errors import Error
 
 #: Every verb and what the overview says of it.
 VERBS = {
+    "compare": "Ask two embeddings the same queries, and see which answers better.",
     "demo": "Show it all on the documentation of Python's standard library.",
     "doctor": "Look for damage, and print the operations that mend it.",
     "init": "Prepare a project's Alembic environment; show the diff first.",
