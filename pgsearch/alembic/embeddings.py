@@ -292,6 +292,55 @@ class DeactivateEmbeddingOp(_EmbeddingOp):
         operations.invoke(cls(index, name, schema=schema))
 
 
+@Operations.register_operation("retire_embedding")
+class RetireEmbeddingOp(_EmbeddingOp):
+    """Stop keeping a model version up to date."""
+
+    @classmethod
+    def retire_embedding(
+        cls, operations: Operations, index: str, name: str, *, schema: str | None = None
+    ) -> None:
+        """Retire an embedding: workers no longer embed for it, and no search may ask for it.
+
+        Its vectors and its HNSW index stay until it is dropped, or restored. The active one is
+        refused.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: The embedding.
+            schema: The source table's schema.
+        """
+        operations.invoke(cls(index, name, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one."""
+        return RestoreEmbeddingOp(self.index, self.name, schema=self.schema)
+
+
+@Operations.register_operation("restore_embedding")
+class RestoreEmbeddingOp(_EmbeddingOp):
+    """Keep a retired model version up to date again."""
+
+    @classmethod
+    def restore_embedding(
+        cls, operations: Operations, index: str, name: str, *, schema: str | None = None
+    ) -> None:
+        """Restore a retired embedding: workers embed what has changed, and it is ready again.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: The embedding.
+            schema: The source table's schema.
+        """
+        operations.invoke(cls(index, name, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one."""
+        return RetireEmbeddingOp(self.index, self.name, schema=self.schema)
+
+
 def _run(
     operations: Operations, operation: _EmbeddingOp, make: Callable[[str], list[Step]]
 ) -> None:
@@ -362,4 +411,22 @@ def _deactivate_embedding(operations: Operations, operation: DeactivateEmbedding
         operations,
         operation,
         lambda schema: ddl.deactivate_embedding(schema, operation.index, operation.name),
+    )
+
+
+@Operations.implementation_for(RetireEmbeddingOp)
+def _retire_embedding(operations: Operations, operation: RetireEmbeddingOp) -> None:
+    _run(
+        operations,
+        operation,
+        lambda schema: ddl.retire_embedding(schema, operation.index, operation.name),
+    )
+
+
+@Operations.implementation_for(RestoreEmbeddingOp)
+def _restore_embedding(operations: Operations, operation: RestoreEmbeddingOp) -> None:
+    _run(
+        operations,
+        operation,
+        lambda schema: ddl.restore_embedding(schema, operation.index, operation.name),
     )

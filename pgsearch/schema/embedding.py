@@ -105,6 +105,16 @@ def deactivate_embedding(schema: str, index: str, embedding: str) -> list[Step]:
     return [plain(statements(render("embedding/deactivate.sql", holes)))]
 
 
+def retire_embedding(schema: str, index: str, embedding: str) -> list[Step]:
+    """Return the step after which nobody keeps an embedding up to date; not of the active one."""
+    return [plain(statements(render("embedding/retire.sql", _holes(schema, index, embedding))))]
+
+
+def restore_embedding(schema: str, index: str, embedding: str) -> list[Step]:
+    """Return the step after which workers fill a retired embedding again."""
+    return [plain(statements(render("embedding/restore.sql", _holes(schema, index, embedding))))]
+
+
 def _drop_index(name: Composable) -> str:
     return SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(name).as_string(None)
 

@@ -62,6 +62,31 @@ def test_an_embedding_is_added_activated_and_dropped(
     assert project.calls(metadata(32, active="hash_32")) == []
 
 
+def test_an_embedding_is_retired_and_restored(project: Project, drain: Callable[[], Any]) -> None:
+    new = Embedding("hash_32", hash_model(32))
+
+    def declared(*, retired: bool) -> MetaData:
+        old = Embedding("hash_64", hash_model(64), retired=retired)
+        return metadata(embeddings=[old, new], active=None if retired else "hash_32")
+
+    project.upgrade(metadata(64))
+    drain()
+    project.upgrade(metadata(64, 32))
+    drain()
+    # The old one answers still: it is retired behind the activation.
+    assert project.calls(declared(retired=True)) == ["activate_embedding", "retire_embedding"]
+    back = project.upgrade(declared(retired=True))
+    assert project.calls(declared(retired=True)) == []
+    assert project.calls(declared(retired=False)) == ["restore_embedding"]
+    project.run(back)
+    drain()
+    project.upgrade(declared(retired=False))
+    assert project.calls(declared(retired=False)) == []
+    # It is kept for a while, not made: a new database has no use for it.
+    project.run('op.drop_embedding("article_search", "hash_64", deactivate=True)')
+    assert project.calls(declared(retired=True)) == []
+
+
 def test_going_over_to_another_declaration_activates_before_it_drops(
     project: Project, drain: Callable[[], Any]
 ) -> None:
