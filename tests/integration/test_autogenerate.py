@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_the_downgrade_is_real(project: Project, drain: Callable[[], Any]) -> No
 
 
 def test_an_embedding_is_added_activated_and_dropped(
-    project: Project, drain: Callable[[], Any]
+    project: Project, drain: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     project.upgrade(metadata(64))
     drain()
@@ -57,8 +58,11 @@ def test_an_embedding_is_added_activated_and_dropped(
     back = project.upgrade(metadata(64, 32, active="hash_32"))
     assert 'op.activate_embedding("article_search", "hash_64", when_ready=True)' in back
     assert project.calls(metadata(64, 32, active="hash_32")) == []
-    back = project.upgrade(metadata(32, active="hash_32"))
+    with caplog.at_level(logging.INFO, logger="alembic"):
+        back = project.upgrade(metadata(32, active="hash_32"))
     assert "op.add_embedding(" in back
+    (said,) = (line for line in caplog.messages if "is dropped" in line)
+    assert "hash_64 of article_search is dropped: its HNSW index has given 0 MB back" in said
     assert project.calls(metadata(32, active="hash_32")) == []
 
 
