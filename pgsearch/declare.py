@@ -169,6 +169,15 @@ class Model:
         """Whether the name is the path of a folder: it starts with `/`, `.` or `~`."""
         return self.name.startswith(("/", ".", "~"))
 
+    def __repr__(self) -> str:
+        """Return the declaration as it is written, without what is left at its default."""
+        written = [repr(self.name)]
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.kw_only and value != each.default:
+                written.append(f"{each.name}={value!r}")
+        return f"Model({', '.join(written)})"
+
     def to_json(self) -> dict[str, Any]:
         """Return the model as the registry keeps it.
 
