@@ -15,9 +15,9 @@ from pgsearch import Model
 from pgsearch.errors import ModelUnavailable
 from pgsearch.models import packaged
 from pgsearch.models.pin import pinned
-from tests.unit.test_models import TINY_DIMENSIONS, bare, run_python, tiny
+from tests.unit.test_models import TINY_DIMENSIONS, bare, run_python, tiny, weights
 
-__all__ = ["bare", "tiny"]
+__all__ = ["bare", "tiny", "weights"]
 
 NEWEST, TAGGED = "a" * 40, "b" * 40
 
