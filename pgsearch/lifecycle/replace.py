@@ -35,13 +35,13 @@ def add(connection: Connection, index: RegisteredIndex, embedding: Embedding) ->
         DatabaseError: The search index has an embedding of that name with another model.
     """
     definition = index.definition
-    _execute(connection, ddl.add_embedding(definition.schema, definition.name, embedding))
+    execute(connection, ddl.add_embedding(definition.schema, definition.name, embedding))
 
 
 def restore(connection: Connection, index: RegisteredIndex, name: str) -> None:
     """Let workers keep a retired embedding up to date again."""
     definition = index.definition
-    _execute(connection, ddl.restore_embedding(definition.schema, definition.name, name))
+    execute(connection, ddl.restore_embedding(definition.schema, definition.name, name))
 
 
 def retire(connection: Connection, index: RegisteredIndex, name: str) -> None:
@@ -51,7 +51,7 @@ def retire(connection: Connection, index: RegisteredIndex, name: str) -> None:
         LifecycleError: It is the active one.
     """
     definition = index.definition
-    _execute(connection, ddl.retire_embedding(definition.schema, definition.name, name))
+    execute(connection, ddl.retire_embedding(definition.schema, definition.name, name))
 
 
 def activate(connection: Connection, index: RegisteredIndex, name: str) -> None:
@@ -70,7 +70,7 @@ def activate(connection: Connection, index: RegisteredIndex, name: str) -> None:
         )
 
 
-def _execute(connection: Connection, steps: Iterable[Step]) -> None:
+def execute(connection: Connection, steps: Iterable[Step]) -> None:
     """Run steps as a migration runs them, each in the transaction that it needs."""
     with _said():
         for step in steps:
