@@ -27,8 +27,8 @@ _NAME: Final = "third_v1"
 _COLUMN: Final = NAMES.embedding_column(_NAME)
 
 _READ: Final = f"""
-SELECT id::text, ordinal, content, content_hash, generation FROM {NAMES.chunk}
-WHERE id > %s ORDER BY id LIMIT {_BATCH}
+SELECT c.id::text, ordinal, content, content_hash, generation FROM {NAMES.chunk} AS c
+WHERE c.id > %s ORDER BY c.id LIMIT {_BATCH}
 """
 
 _FRESH: Final = f"""
