@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 from sqlalchemy import (
     ColumnClause,
@@ -23,40 +23,27 @@ from pgsearch.definition import IndexDefinition
 from pgsearch.errors import QueryError
 from pgsearch.orm.checks import MAX_K, check_options, check_request
 from pgsearch.orm.hit import Hit, select_hits
-from pgsearch.orm.select import Entity, Where
+from pgsearch.orm.select import Entity, Narrowed, Where
 from pgsearch.orm.statement import Request, SearchStatement
 from pgsearch.orm.target import find_embedding, find_index, find_rows
 
 
+class SimilarOptions(Narrowed, total=False):
+    """What may be said of `similar`, for type checkers."""
+
+    unlike: Any
+    min_similarity: float | None
+
+
 @overload
 def similar(
-    source: type[Entity],
-    to: Any,
-    *,
-    unlike: Any = ...,
-    limit: int = ...,
-    offset: int = ...,
-    where: Where = ...,
-    min_similarity: float | None = ...,
-    index: SearchIndex | str | None = ...,
-    embedding: str | None = ...,
-    ef_search: int | None = ...,
+    source: type[Entity], to: Any, **options: Unpack[SimilarOptions]
 ) -> Select[Entity, Hit]: ...
 
 
 @overload
 def similar(
-    source: SearchIndex | Table,
-    to: Any,
-    *,
-    unlike: Any = ...,
-    limit: int = ...,
-    offset: int = ...,
-    where: Where = ...,
-    min_similarity: float | None = ...,
-    index: SearchIndex | str | None = ...,
-    embedding: str | None = ...,
-    ef_search: int | None = ...,
+    source: SearchIndex | Table, to: Any, **options: Unpack[SimilarOptions]
 ) -> Select[Any]: ...
 
 

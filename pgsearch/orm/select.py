@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from sqlalchemy import (
     ColumnElement,
@@ -35,47 +35,39 @@ Condition: TypeAlias = ColumnExpressionArgument[bool]
 Where: TypeAlias = Condition | list[Condition] | tuple[Condition, ...] | None
 
 
+class Narrowed(TypedDict, total=False):
+    """What may be said of `search` and `similar`, for type checkers."""
+
+    limit: int
+    offset: int
+    where: Where
+    index: SearchIndex | str | None
+    embedding: str | None
+    ef_search: int | None
+
+
+class SearchOptions(Narrowed, total=False):
+    """What else may be said of a `search`."""
+
+    mode: str
+    vector: Sequence[float] | None
+    language: str | None
+    fusion: str
+    keyword_weight: float | None
+    boost: ColumnElement[Any] | None
+    snippets: bool
+    explain: bool
+
+
 @overload
 def search(
-    source: type[Entity],
-    query: str,
-    *,
-    limit: int = ...,
-    offset: int = ...,
-    where: Where = ...,
-    mode: str = ...,
-    index: SearchIndex | str | None = ...,
-    embedding: str | None = ...,
-    vector: Sequence[float] | None = ...,
-    language: str | None = ...,
-    ef_search: int | None = ...,
-    fusion: str = ...,
-    keyword_weight: float | None = ...,
-    boost: ColumnElement[Any] | None = ...,
-    snippets: bool = ...,
-    explain: bool = ...,
+    source: type[Entity], query: str, **options: Unpack[SearchOptions]
 ) -> Select[Entity, Hit]: ...
 
 
 @overload
 def search(
-    source: SearchIndex | Table,
-    query: str,
-    *,
-    limit: int = ...,
-    offset: int = ...,
-    where: Where = ...,
-    mode: str = ...,
-    index: SearchIndex | str | None = ...,
-    embedding: str | None = ...,
-    vector: Sequence[float] | None = ...,
-    language: str | None = ...,
-    ef_search: int | None = ...,
-    fusion: str = ...,
-    keyword_weight: float | None = ...,
-    boost: ColumnElement[Any] | None = ...,
-    snippets: bool = ...,
-    explain: bool = ...,
+    source: SearchIndex | Table, query: str, **options: Unpack[SearchOptions]
 ) -> Select[Any]: ...
 
 
