@@ -24,7 +24,7 @@ from pgsearch.testing import hash_model
 INDEX: Final = "item_search"
 
 #: Embeddings by name, the dimensions of each, in the order in which they replace each other.
-DIMENSIONS: Final = {"first_v1": 384, "second_v1": 256, "third_v1": 192}
+DIMENSIONS: Final = {"first_v1": 384, "second_v1": 768, "third_v1": 384}
 
 #: Words of a body: a passage.
 WORDS: Final = 60
