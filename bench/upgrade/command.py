@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
 from pathlib import Path
-from typing import Final
 
 import click
 
+from bench.options import JSON, POSTGRES, end_in_order, say, write_details
 from bench.server import server
 from bench.upgrade.journey import Settings, measure
-from pgsearch import embedded
 from pgsearch.errors import Error
-
-_FILE: Final = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 
 @click.command()
@@ -41,28 +36,18 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False, writable=True)
     show_default=True,
     help="How long the load is watched before the fill.",
 )
-@click.option(
-    "--postgres",
-    type=click.Choice(["16", "18"]),
-    default=str(embedded.DEFAULT_VERSION),
-    show_default=True,
-    help="Version of the embedded server; not used with DATABASE_URL.",
-)
-@click.option("--json", "details", type=_FILE, help="Where to write everything that was seen.")
+@POSTGRES
+@JSON
 def main(
     rows: int, kills: int, rate: float | None, seconds: float, postgres: str, details: Path | None
 ) -> None:
     """Measure what replacing a model costs the application that goes on meanwhile."""
-    # So that no server and no process is left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_in_order()
     try:
         with server(int(postgres)):
-            seen = measure(
-                Settings(rows, kills, rate, seconds), lambda what: click.echo(what, err=True)
-            )
+            seen = measure(Settings(rows, kills, rate, seconds), say)
         met = seen.tell()
     except Error as error:
         raise click.ClickException(str(error)) from error
-    if details is not None:
-        details.write_text(json.dumps(seen.to_json(), indent=1) + "\n")
+    write_details(details, seen.to_json())
     sys.exit(0 if met else 1)

@@ -388,6 +388,29 @@ RETURN least(
   1000)::integer;
 
 
+-- What SQLAlchemy's statements ask of pgvector, whatever the caller's search_path: here its names are
+-- looked up once. PostgreSQL puts the operator in for the first one, so that the HNSW index serves it.
+CREATE FUNCTION pgsearch.distance(a vector, b vector) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN a <=> b;
+
+
+CREATE FUNCTION pgsearch.to_vector(given text) RETURNS vector
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN given::vector;
+
+
+-- What is like some vectors and unlike others: the mean of those, moved away from the mean of these.
+CREATE FUNCTION pgsearch.example(likes vector[], unlikes vector[] DEFAULT NULL) RETURNS vector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (
+  SELECT coalesce(liked.mean + liked.mean - unliked.mean, liked.mean)
+  FROM
+    (SELECT avg(given.vector) AS mean FROM unnest(likes) AS given (vector)) AS liked,
+    (SELECT avg(given.vector) AS mean FROM unnest(unlikes) AS given (vector)) AS unliked
+);
+
+
 -- An embedding of a search index, both held until the transaction ends; the registry's rows in the
 -- order in which all take them.
 CREATE FUNCTION pgsearch.hold_embedding(schema_name text, index_name text, embedding text)
