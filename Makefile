@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAG
   --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-16 test-versions check format bench bench-migrate bench-sync bench-search clean
+.PHONY: help venv install demo test test-16 test-versions check format bench bench-migrate bench-sync bench-search bench-upgrade clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ bench-sync: install ## Measure the sync engine beside pgai's, COPY and the bare 
 
 bench-search: install ## Measure searches of 200,000 and 1,000,000 documents beside SQL by hand and peers
 	$(BIN)/python -m bench.search
+
+bench-upgrade: install ## Measure what replacing a model costs the application that goes on meanwhile
+	$(BIN)/python -m bench.upgrade
 
 clean: ## Stop the embedded PostgreSQL (its data stays) and remove what make made
 	@test ! -x $(BIN)/pgsearch || $(BIN)/pgsearch server stop

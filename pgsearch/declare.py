@@ -169,6 +169,15 @@ class Model:
         """Whether the name is the path of a folder: it starts with `/`, `.` or `~`."""
         return self.name.startswith(("/", ".", "~"))
 
+    def __repr__(self) -> str:
+        """Return the declaration as it is written, without what is left at its default."""
+        written = [repr(self.name)]
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.kw_only and value != each.default:
+                written.append(f"{each.name}={value!r}")
+        return f"Model({', '.join(written)})"
+
     def to_json(self) -> dict[str, Any]:
         """Return the model as the registry keeps it.
 
@@ -208,6 +217,8 @@ class Embedding:
         ef_construction: HNSW: candidates looked at for each node, 4 to 1000, at least 2 m.
         adopt: A column of the table that holds vectors which this model has made before; they
             are taken over when the embedding is added. It may be left out later.
+        retired: Whether it is kept as it is, for a while: workers no longer embed for it, and no
+            search may ask for it. Taken back, it is filled with what has changed.
     """
 
     name: str
@@ -216,6 +227,7 @@ class Embedding:
     m: int = 16
     ef_construction: int = 64
     adopt: str | None = field(default=None, compare=False)
+    retired: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         names.check_embedding_name(self.name)
@@ -331,6 +343,12 @@ class SearchIndex:
                 f"embeddings ({', '.join(declared) or 'it has none'}).",
                 hint="Name one of them, or add an Embedding of that name.",
             )
+        if any(each.retired and each.name == self.active for each in self.embeddings):
+            raise DeclarationError(
+                f"Search index {self.name!r}: active={self.active!r} is declared retired, and no "
+                "search may ask for it.",
+                hint="Name another one, or leave retired=True out.",
+            )
 
     @property
     def source_table(self) -> Table:
@@ -393,7 +411,8 @@ class SearchIndex:
     def active_embedding(self) -> Embedding | None:
         """The embedding that answers queries: the one named active, or the only one."""
         if self.active is None:
-            return self.embeddings[0] if len(self.embeddings) == 1 else None
+            live = [embedding for embedding in self.embeddings if not embedding.retired]
+            return live[0] if len(live) == 1 else None
         return next(e for e in self.embeddings if e.name == self.active)
 
 

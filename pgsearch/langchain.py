@@ -67,7 +67,7 @@ class SearchRetriever(BaseRetriever):
     content: str = "passage"
     columns: Sequence[str] = ()
     limit: int = 10
-    where: Any = ()
+    where: Any = None
     mode: str = "hybrid"
     index: Any = None
     embedding: str | None = None

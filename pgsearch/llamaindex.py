@@ -64,7 +64,7 @@ class SearchRetriever(BaseRetriever):
         content: str = "passage",
         columns: Sequence[str] = (),
         limit: int = 10,
-        where: Any = (),
+        where: Any = None,
         mode: str = "hybrid",
         index: SearchIndex | str | None = None,
         embedding: str | None = None,

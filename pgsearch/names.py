@@ -70,6 +70,13 @@ def check_embedding_name(name: str) -> str:
     return name
 
 
+def embedding_name(model: str) -> str:
+    """Return what the embedding of a model is called unless it is said: `bge_small_en_v1_5`."""
+    last = model.rstrip("/").rpartition("/")[2]
+    word = re.sub("[^a-z0-9]+", "_", last.lower()).strip("_")
+    return word if word[:1].isalpha() else f"model_{word}"
+
+
 @dataclass(frozen=True)
 class IndexNames:
     """The database objects of one search index; all lie in the source table's schema."""

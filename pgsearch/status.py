@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from psycopg.rows import dict_row
@@ -29,10 +29,12 @@ class Progress:
         share: How much is done, 0 to 1; None where nobody knows how many rows the table has.
         left_s: Seconds that the rest takes, at the mean speed since it began; pauses of all
             workers count. None while there is nothing to go by.
+        per_s: Rows or chunks per second since it began; None while there is nothing to go by.
     """
 
     share: float | None
     left_s: float | None
+    per_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class EmbeddingStatus:
         filling: How far its fill is; None once it is filled.
         encoder_version: How often its encoder was built; None where it has none.
         encoder_cosine: How near that comes to the model, on texts that it was not trained on.
+        indexing: How far the build of its HNSW index is; None while none is being built.
     """
 
     name: str
@@ -62,6 +65,7 @@ class EmbeddingStatus:
     filling: Progress | None
     encoder_version: int | None
     encoder_cosine: float | None
+    indexing: Progress | None
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,7 @@ def _progress(done: int, left: int | None, since: int, seconds: float | None) ->
     share = None if left is None else done / (done + left) if done + left else 1.0
     if left is None or seconds is None or since <= 0:
         return Progress(share, None)
-    return Progress(share, seconds * left / since)
+    return Progress(share, seconds * left / since, since / seconds if seconds else None)
 
 
 def _embedding(
@@ -227,7 +231,13 @@ def _embedding(
         pages=_SAMPLE_PAGES,
     )
     vectors, seconds = found["vectors"], found.pop("fill_s")
-    filling = None
+    blocks, all_blocks, build_s = (
+        found.pop(name) for name in ("blocks_done", "blocks_total", "build_s")
+    )
+    filling = indexing = None
+    if all_blocks:
+        built = _progress(blocks, all_blocks - blocks, blocks, build_s)
+        indexing = replace(built, per_s=None)  # of blocks, which say nothing to anybody
     if embedding.state == "filling":
         # While rows are still read, nobody knows how many chunks there will be.
         left = max(chunks - vectors, 0) if index.filled else None
@@ -238,6 +248,7 @@ def _embedding(
         state=embedding.state,
         coverage=vectors / chunks if chunks else None,
         filling=filling,
+        indexing=indexing,
         **found,
     )
 

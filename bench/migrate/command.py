@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from bench.migrate.chart import draw
 from bench.migrate.processes import Child, event, work
 from bench.migrate.project import REVISIONS, Project, Revision
 from bench.migrate.result import Phase, Result
+from bench.options import FILE, JSON, POSTGRES, say, write_details
 from bench.quality import fresh_database
 from bench.server import server
 from pgsearch import database, embedded
@@ -48,8 +48,6 @@ WHERE article.title IS NULL OR document.tsv IS NULL
     FROM jsonb_array_elements(definition -> 'text') AS text
   )))
 """
-
-_FILE = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 
 @dataclass(frozen=True)
@@ -105,15 +103,9 @@ class Settings:
     show_default=True,
     help="How long a migration waits for a lock before it makes way.",
 )
-@click.option(
-    "--postgres",
-    type=click.Choice(["16", "18"]),
-    default=str(Settings.postgres),
-    show_default=True,
-    help="Version of the embedded server; not used with DATABASE_URL.",
-)
-@click.option("--json", "details", type=_FILE, help="Where to write everything that was seen.")
-@click.option("--svg", "picture", type=_FILE, help="Where to draw the waits.")
+@POSTGRES
+@JSON
+@click.option("--svg", "picture", type=FILE, help="Where to draw the waits.")
 def main(
     rows: int,
     connections: int,
@@ -129,8 +121,7 @@ def main(
         result = measure(settings)
     except Error as error:
         raise click.ClickException(str(error)) from error
-    if details is not None:
-        details.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_details(details, result.to_json())
     if picture is not None:
         picture.write_text(draw(result), encoding="utf-8")
     result.show()
@@ -148,7 +139,7 @@ def measure(settings: Settings, revisions: Sequence[Revision] = REVISIONS) -> Re
         fresh_database() as url,
         tempfile.TemporaryDirectory() as folder,
     ):
-        _say(f"a table of {settings.rows:,} rows")
+        say(f"a table of {settings.rows:,} rows")
         _make_table(url, settings.rows)
         migrations = database.sqlalchemy_url(_named(url, "migration"))
         project = Project(Path(folder, "project"), revisions, migrations, settings.lock_timeout_ms)
@@ -215,7 +206,7 @@ class _Bench:
     def _migrate(self, cycle: int, number: int, revision: Revision, direction: str) -> None:
         from sqlalchemy.exc import DBAPIError
 
-        _say(f"cycle {cycle}: {direction} {revision.title}")
+        say(f"cycle {cycle}: {direction} {revision.title}")
         if cycle % 2:
             self._signals.await_long_transactions()
         started = time.monotonic()
@@ -227,7 +218,7 @@ class _Bench:
                 said = str(error.orig).partition("CONTEXT:")[0].strip()
                 if run == _MAX_RUNS or getattr(error.orig, "sqlstate", None) not in _GAVE_UP:
                     raise Error(f"The {direction} of {revision.title!r} failed: {said}") from error
-                _say(f"once more, after: {said}")
+                say(f"once more, after: {said}")
         migrated = time.monotonic()
         self._phases.append(
             Phase(revision.title, direction, cycle, started, migrated - started, run)
@@ -239,7 +230,7 @@ class _Bench:
 
         What it did since the migration, while there was a pause, counts as well.
         """
-        _say(f"waiting for the worker: {revision.title}")
+        say(f"waiting for the worker: {revision.title}")
         started = time.monotonic()
         while self._connection.execute(settled.encode()).fetchone() != (True,):
             if time.monotonic() > started + _SETTLE_TIMEOUT_S:
@@ -283,7 +274,3 @@ def _make_table(url: str, rows: int) -> None:
 def _named(url: str, application: str) -> str:
     """Return the URL with an application_name, by which the watch knows the process."""
     return f"{url}{'&' if '?' in url else '?'}application_name={application}"
-
-
-def _say(what: str) -> None:
-    click.echo(what, err=True)

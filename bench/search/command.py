@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +9,12 @@ from typing import Final
 
 import click
 
+from bench.options import JSON, POSTGRES, SVG, end_in_order, say, write_details
 from bench.report import report
 from bench.search import chart
 from bench.search.measure import Seen, Settings, measure
 from bench.server import server
-from pgsearch import embedded
 from pgsearch.errors import Error
-
-_FOLDER: Final = click.Path(path_type=Path, file_okay=False, exists=True, writable=True)
-_FILE: Final = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 SIZES: Final = (200_000, 1_000_000)
 
@@ -81,15 +76,9 @@ def tell(seen: Seen) -> bool:
     help="Queries that are timed, and as many others whose recall is looked at.",
 )
 @click.option("--no-langchain", is_flag=True, help="Leave langchain-postgres out.")
-@click.option(
-    "--postgres",
-    type=click.Choice(["16", "18"]),
-    default=str(embedded.DEFAULT_VERSION),
-    show_default=True,
-    help="Version of the embedded server; not used with DATABASE_URL.",
-)
-@click.option("--json", "details", type=_FILE, help="Where to write everything that was seen.")
-@click.option("--svg", "pictures", type=_FOLDER, help="A folder into which pictures are drawn.")
+@POSTGRES
+@JSON
+@SVG
 def main(
     sizes: Sequence[int],
     queries: int,
@@ -99,15 +88,14 @@ def main(
     pictures: Path | None,
 ) -> None:
     """Measure search beside SQL written by hand and beside peers."""
-    # So that no server and no process is left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_in_order()
     seen: list[Seen] = []
     met = True
     try:
         with server(int(postgres), shared_buffers=_SHARED_BUFFERS):
             for rows in sorted(sizes):
                 settings = Settings(rows, queries, with_langchain=not no_langchain)
-                seen.append(measure(settings, lambda what: click.echo(what, err=True)))
+                seen.append(measure(settings, say))
                 met &= tell(seen[-1])
     except Error as error:
         raise click.ClickException(str(error)) from error
@@ -115,8 +103,7 @@ def main(
         growth = seen[-1].ms("keyword", 95) / seen[0].ms("keyword", 95)
         case = f"{seen[-1].settings.rows} rows to {seen[0].settings.rows}"
         met &= report(case, "keyword_growth", growth, "ratio", _GROWTH) is not False
-    if details is not None:
-        details.write_text(json.dumps([each.to_json() for each in seen], indent=1) + "\n")
+    write_details(details, [each.to_json() for each in seen])
     if pictures is not None:
         (pictures / "search.svg").write_text(chart.draw(seen), encoding="utf-8")
     sys.exit(0 if met else 1)

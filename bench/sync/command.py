@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,14 +10,11 @@ from typing import Any, Final, Protocol
 
 import click
 
+from bench.options import JSON, POSTGRES, SVG, end_in_order, say, write_details
 from bench.server import server
 from bench.sync import chart, freshness, memory, model, race, writer
 from bench.sync.texts import collection_words, made_words
-from pgsearch import embedded
 from pgsearch.errors import Error
-
-_FOLDER: Final = click.Path(path_type=Path, file_okay=False, exists=True, writable=True)
-_FILE: Final = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 
 class Found(Protocol):
@@ -150,15 +145,9 @@ def _named_parts(context: click.Context, option: click.Parameter, value: str) ->
     help="A collection in BEIR's layout whose texts are taken; without it, words are made.",
 )
 @click.option("--no-pgai", is_flag=True, help="Leave pgai out, which is installed for the race.")
-@click.option(
-    "--postgres",
-    type=click.Choice(["16", "18"]),
-    default=str(embedded.DEFAULT_VERSION),
-    show_default=True,
-    help="Version of the embedded server; not used with DATABASE_URL.",
-)
-@click.option("--json", "details", type=_FILE, help="Where to write everything that was seen.")
-@click.option("--svg", "pictures", type=_FOLDER, help="A folder into which pictures are drawn.")
+@POSTGRES
+@JSON
+@SVG
 def main(
     parts: Sequence[str],
     rows: int,
@@ -170,27 +159,20 @@ def main(
     pictures: Path | None,
 ) -> None:
     """Measure the sync engine: how fast it is, what it costs, how soon a change is found."""
-    # So that no server and no worker is left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_in_order()
     settings = Settings(rows, rounds, data, with_pgai=not no_pgai)
     found: dict[str, Found] = {}
     met = True
     try:
         with server(int(postgres)):
             for part in parts:
-                found[part] = PARTS[part](settings, _say)
+                found[part] = PARTS[part](settings, say)
                 met &= found[part].tell()
     except Error as error:
         raise click.ClickException(str(error)) from error
-    if details is not None:
-        seen = {part: each.to_json() for part, each in found.items()}
-        details.write_text(json.dumps(seen, indent=1) + "\n", encoding="utf-8")
+    write_details(details, {part: each.to_json() for part, each in found.items()})
     if pictures is not None:
         for part in found.keys() & PICTURES.keys():
             drawn = PICTURES[part](found[part])
             (pictures / f"sync-{part}.svg").write_text(drawn, encoding="utf-8")
     sys.exit(0 if met else 1)
-
-
-def _say(what: str) -> None:
-    click.echo(what, err=True)

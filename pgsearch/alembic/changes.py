@@ -117,6 +117,8 @@ class Change:
         declared = {embedding.name: embedding for embedding in self.index.embeddings}
         for name, embedding in declared.items():
             known = self.registered.embeddings.get(name)
+            if known is None and embedding.retired:
+                continue  # nobody asks for it, and it has nothing
             if known is None:
                 yield _added(self.index.name, embedding, self._schema)
             elif known.model != embedding.model:
@@ -136,18 +138,32 @@ class Change:
                     reasons=("HNSW parameters differ",),
                 )
         yield from self._activated()
+        yield from self._retired()
         for name, known in self.registered.embeddings.items():
             if name not in declared:
                 yield embedding_op.DropEmbeddingOp(
                     self.index.name, name, schema=self._schema, embedding=known
                 )
 
+    def _retired(self) -> Iterator[MigrateOperation]:
+        """Yield what retires embeddings and what restores them."""
+        for embedding in self.index.embeddings:
+            state = self.registered.states.get(embedding.name)
+            if state is None or embedding.retired == (state == "retired"):
+                continue
+            change = (
+                embedding_op.RetireEmbeddingOp
+                if embedding.retired
+                else embedding_op.RestoreEmbeddingOp
+            )
+            yield change(self.index.name, embedding.name, schema=self._schema)
+
     def _activated(self) -> Iterator[MigrateOperation]:
         """Yield the activation of the embedding declared active, if it can be activated."""
         index, wanted, active = self.index, self.index.active_embedding, self.registered.active
         if active is None or wanted is None or wanted.name == active:
             return  # a first embedding activates itself
-        is_kept = active in {e.name for e in index.embeddings}
+        is_kept = active in {e.name for e in index.embeddings if not e.retired}
         if self.registered.states.get(wanted.name) == "ready":
             if index.active is not None or not is_kept:
                 yield embedding_op.ActivateEmbeddingOp(
@@ -157,8 +173,9 @@ class Change:
         if not is_kept:
             raise CommandError(
                 f"Embedding {active!r} of search index {index.name!r} answers queries and is no "
-                f"longer declared, and {wanted.name!r} is not ready to take its place. Declare "
-                f"both, migrate, run `pgsearch sync`, and then remove {active!r}."
+                f"longer declared, or declared retired, and {wanted.name!r} is not ready to take "
+                f"its place. Declare both, migrate, run `pgsearch sync`, and then remove or retire "
+                f"{active!r}."
             )
         log.warning(
             "Embedding %r of search index %r is declared active but is not ready: this migration "

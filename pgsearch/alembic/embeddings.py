@@ -5,22 +5,29 @@
 | `op.add_embedding`        | `op.drop_embedding`                  |
 | `op.adopt_embedding`      | `op.drop_embedding`                  |
 | `op.activate_embedding`   | the activation of the one before     |
+| `op.retire_embedding`     | `op.restore_embedding`               |
 | `op.reindex_embedding`    | itself, with the parameters before   |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import sqlalchemy as sa
 from alembic.operations import MigrateOperation, Operations
 
+from pgsearch import resources
 from pgsearch.alembic.common import NothingOp, PgsearchOp
-from pgsearch.alembic.execute import Reader, quoted, run
+from pgsearch.alembic.execute import Reader, query, quoted, run
 from pgsearch.declare import Embedding, Model
 from pgsearch.names import IndexNames
 from pgsearch.schema import embedding as ddl
 from pgsearch.schema.steps import Step
+
+#: Below Alembic's own, so that it is shown where Alembic says what it runs.
+log = logging.getLogger("alembic.pgsearch")
 
 
 class _EmbeddingOp(PgsearchOp):
@@ -292,6 +299,55 @@ class DeactivateEmbeddingOp(_EmbeddingOp):
         operations.invoke(cls(index, name, schema=schema))
 
 
+@Operations.register_operation("retire_embedding")
+class RetireEmbeddingOp(_EmbeddingOp):
+    """Stop keeping a model version up to date."""
+
+    @classmethod
+    def retire_embedding(
+        cls, operations: Operations, index: str, name: str, *, schema: str | None = None
+    ) -> None:
+        """Retire an embedding: workers no longer embed for it, and no search may ask for it.
+
+        Its vectors and its HNSW index stay until it is dropped, or restored. The active one is
+        refused.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: The embedding.
+            schema: The source table's schema.
+        """
+        operations.invoke(cls(index, name, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one."""
+        return RestoreEmbeddingOp(self.index, self.name, schema=self.schema)
+
+
+@Operations.register_operation("restore_embedding")
+class RestoreEmbeddingOp(_EmbeddingOp):
+    """Keep a retired model version up to date again."""
+
+    @classmethod
+    def restore_embedding(
+        cls, operations: Operations, index: str, name: str, *, schema: str | None = None
+    ) -> None:
+        """Restore a retired embedding: workers embed what has changed, and it is ready again.
+
+        Args:
+            operations: Given by Alembic.
+            index: The search index.
+            name: The embedding.
+            schema: The source table's schema.
+        """
+        operations.invoke(cls(index, name, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one."""
+        return RetireEmbeddingOp(self.index, self.name, schema=self.schema)
+
+
 def _run(
     operations: Operations, operation: _EmbeddingOp, make: Callable[[str], list[Step]]
 ) -> None:
@@ -336,7 +392,10 @@ def _reindex_embedding(operations: Operations, operation: ReindexEmbeddingOp) ->
 
 @Operations.implementation_for(DropEmbeddingOp)
 def _drop_embedding(operations: Operations, operation: DropEmbeddingOp) -> None:
+    given_back: list[str] = []
+
     def steps(schema: str) -> list[Step]:
+        given_back.extend(_given_back(operations, operation, schema))
         before = ddl.deactivate_embedding if operation.deactivate else lambda *_: []
         return [
             *before(schema, operation.index, operation.name),
@@ -344,6 +403,29 @@ def _drop_embedding(operations: Operations, operation: DropEmbeddingOp) -> None:
         ]
 
     _run(operations, operation, steps)
+    for line in given_back:
+        log.info(line)
+
+
+def _given_back(operations: Operations, operation: DropEmbeddingOp, schema: str) -> Iterator[str]:
+    """Yield what a drop gives back of the disk, and when; nothing if that is not known."""
+    if operations.get_context().as_sql:
+        return
+    bind, names = operations.get_bind(), IndexNames(operation.index)
+    column = {
+        "chunk": quoted(schema, names.chunk),
+        "column": names.embedding_column(operation.name),
+    }
+    if not bind.scalar(sa.text(resources.sql("embedding/has_column.sql")), column):
+        return  # it is gone already
+    found = query(operations, ddl.space(schema, operation.index, operation.name)).one()
+    index_bytes, vector_bytes = (f"{size / 2**20:,.0f} MB" for size in found)
+    yield (
+        f"Embedding {operation.name} of {operation.index} is dropped: its HNSW index has given "
+        f"{index_bytes} back. Its vectors, about {vector_bytes}, give their space back as their "
+        f"rows are written again, as by the fill of another embedding, or at once with VACUUM FULL "
+        f"{column['chunk']}, which locks the table."
+    )
 
 
 @Operations.implementation_for(ActivateEmbeddingOp)
@@ -362,4 +444,22 @@ def _deactivate_embedding(operations: Operations, operation: DeactivateEmbedding
         operations,
         operation,
         lambda schema: ddl.deactivate_embedding(schema, operation.index, operation.name),
+    )
+
+
+@Operations.implementation_for(RetireEmbeddingOp)
+def _retire_embedding(operations: Operations, operation: RetireEmbeddingOp) -> None:
+    _run(
+        operations,
+        operation,
+        lambda schema: ddl.retire_embedding(schema, operation.index, operation.name),
+    )
+
+
+@Operations.implementation_for(RestoreEmbeddingOp)
+def _restore_embedding(operations: Operations, operation: RestoreEmbeddingOp) -> None:
+    _run(
+        operations,
+        operation,
+        lambda schema: ddl.restore_embedding(schema, operation.index, operation.name),
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic.operations import Operations
@@ -91,15 +91,20 @@ def _execute(operations: Operations, statements: Iterable[str]) -> None:
         if context.as_sql:
             context.impl.static_output(f"{statement.removesuffix(';')};\n")
         else:
-            bind = operations.get_bind()
-            # The driver would read a single % as the start of a parameter.
-            doubled = bind.dialect.paramstyle in ("format", "pyformat")
             try:
-                bind.exec_driver_sql(statement.replace("%", "%%") if doubled else statement)
+                query(operations, statement)
             except sa.exc.DBAPIError as error:
                 # Its message ends with the statement, which would hide what is wrong, and the hint.
                 error.statement = "\n".join([*statement.splitlines()[:3], "…"])
                 raise
+
+
+def query(operations: Operations, statement: str) -> sa.CursorResult[Any]:
+    """Execute a statement as it is written: nothing in it is a parameter."""
+    bind = operations.get_bind()
+    # The driver would read a single % as the start of a parameter.
+    doubled = bind.dialect.paramstyle in ("format", "pyformat")
+    return bind.exec_driver_sql(statement.replace("%", "%%") if doubled else statement)
 
 
 def _patience(context: MigrationContext) -> LockPatience:

@@ -11,6 +11,7 @@ What they give holds over every later operation on the search index but `op.drop
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from alembic.operations import MigrateOperation, Operations
 
@@ -28,6 +29,10 @@ class GrantOp(PgsearchOp):
         self.index = index
         self.role = role
         self.schema = schema
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one."""
+        return _KINDS[type(self)].undone_by(self.index, self.role, schema=self.schema)
 
 
 @Operations.register_operation("grant_search")
@@ -52,10 +57,6 @@ class GrantSearchOp(GrantOp):
         """
         operations.invoke(cls(index, role, schema=schema))
 
-    def reverse(self) -> MigrateOperation:
-        """Return the operation that undoes this one."""
-        return RevokeSearchOp(self.index, self.role, schema=self.schema)
-
 
 @Operations.register_operation("revoke_search")
 class RevokeSearchOp(GrantOp):
@@ -74,10 +75,6 @@ class RevokeSearchOp(GrantOp):
             schema: The source table's schema.
         """
         operations.invoke(cls(index, role, schema=schema))
-
-    def reverse(self) -> MigrateOperation:
-        """Return the operation that undoes this one."""
-        return GrantSearchOp(self.index, self.role, schema=self.schema)
 
 
 @Operations.register_operation("grant_worker")
@@ -102,10 +99,6 @@ class GrantWorkerOp(GrantOp):
         """
         operations.invoke(cls(index, role, schema=schema))
 
-    def reverse(self) -> MigrateOperation:
-        """Return the operation that undoes this one."""
-        return RevokeWorkerOp(self.index, self.role, schema=self.schema)
-
 
 @Operations.register_operation("revoke_worker")
 class RevokeWorkerOp(GrantOp):
@@ -125,37 +118,27 @@ class RevokeWorkerOp(GrantOp):
         """
         operations.invoke(cls(index, role, schema=schema))
 
-    def reverse(self) -> MigrateOperation:
-        """Return the operation that undoes this one."""
-        return GrantWorkerOp(self.index, self.role, schema=self.schema)
+
+class _Kind(NamedTuple):
+    """What makes an operation's steps, of schema, search index and role; and what undoes it."""
+
+    steps: Callable[[str, str, str], list[Step]]
+    undone_by: type[GrantOp]
 
 
-def _run(
-    operations: Operations, operation: GrantOp, make: Callable[[str, str, str], list[Step]]
-) -> None:
+_KINDS: Final[dict[type[GrantOp], _Kind]] = {
+    GrantSearchOp: _Kind(ddl.grant_search, RevokeSearchOp),
+    RevokeSearchOp: _Kind(ddl.revoke_search, GrantSearchOp),
+    GrantWorkerOp: _Kind(ddl.grant_worker, RevokeWorkerOp),
+    RevokeWorkerOp: _Kind(ddl.revoke_worker, GrantWorkerOp),
+}
+
+
+@Operations.implementation_for(GrantOp)
+def _run(operations: Operations, operation: GrantOp) -> None:
     is_taken_away = isinstance(operation, (RevokeSearchOp, RevokeWorkerOp))
     schema = Reader(operations).index_schema(
         operation.index, operation.schema, or_dropped=is_taken_away
     )
-    steps = make(schema, operation.index, operation.role)
+    steps = _KINDS[type(operation)].steps(schema, operation.index, operation.role)
     run(operations, steps, uses=quoted(schema, IndexNames(operation.index).document))
-
-
-@Operations.implementation_for(GrantSearchOp)
-def _grant_search(operations: Operations, operation: GrantSearchOp) -> None:
-    _run(operations, operation, ddl.grant_search)
-
-
-@Operations.implementation_for(RevokeSearchOp)
-def _revoke_search(operations: Operations, operation: RevokeSearchOp) -> None:
-    _run(operations, operation, ddl.revoke_search)
-
-
-@Operations.implementation_for(GrantWorkerOp)
-def _grant_worker(operations: Operations, operation: GrantWorkerOp) -> None:
-    _run(operations, operation, ddl.grant_worker)
-
-
-@Operations.implementation_for(RevokeWorkerOp)
-def _revoke_worker(operations: Operations, operation: RevokeWorkerOp) -> None:
-    _run(operations, operation, ddl.revoke_worker)

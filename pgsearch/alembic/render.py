@@ -134,6 +134,8 @@ _CALLS: dict[type[PgsearchOp], tuple[str, tuple[str, ...], dict[str, Any]]] = {
         {"when_ready": False, "schema": None},
     ),
     embeddings.DeactivateEmbeddingOp: ("deactivate_embedding", ("index", "name"), {"schema": None}),
+    embeddings.RetireEmbeddingOp: ("retire_embedding", ("index", "name"), {"schema": None}),
+    embeddings.RestoreEmbeddingOp: ("restore_embedding", ("index", "name"), {"schema": None}),
     grants.GrantSearchOp: ("grant_search", ("index", "role"), {"schema": None}),
     grants.RevokeSearchOp: ("revoke_search", ("index", "role"), {"schema": None}),
     grants.GrantWorkerOp: ("grant_worker", ("index", "role"), {"schema": None}),

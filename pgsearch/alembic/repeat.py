@@ -21,6 +21,8 @@ _STAYS = (
     operations.UninstallOp,
     embeddings.ActivateEmbeddingOp,
     embeddings.DeactivateEmbeddingOp,
+    embeddings.RetireEmbeddingOp,
+    embeddings.RestoreEmbeddingOp,
     grants.GrantOp,
 )
 

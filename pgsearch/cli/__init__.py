@@ -16,6 +16,8 @@ from pgsearch.errors import Error
 
 #: Every verb and what the overview says of it.
 VERBS = {
+    "activate": "Make an embedding the one that answers, or go back to the one before.",
+    "compare": "Ask two embeddings the same queries, and see which answers better.",
     "demo": "Show it all on the documentation of Python's standard library.",
     "distill": "Build the encoder that makes vectors of queries in SQL.",
     "doctor": "Look for damage, and print the operations that mend it.",
@@ -27,6 +29,7 @@ VERBS = {
     "server": "Start, stop and look at the PostgreSQL that comes along.",
     "status": "Show the state of search indexes, embeddings and queues.",
     "sync": "Embed what waits, and return.",
+    "upgrade": "Replace a model: add, fill, compare, ask, activate.",
     "worker": "Embed what changes, until stopped.",
 }
 

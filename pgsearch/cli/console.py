@@ -77,10 +77,14 @@ def never_cut(column: Column) -> None:
     column.min_width = max(width(cell) for cell in (column.header, *column.cells))
 
 
-def progress(console: Console | None = None) -> Progress:
-    """Return a progress display on standard error: rows done, rows per second, time left.
+def progress(unit: str = "rows", console: Console | None = None) -> Progress:
+    """Return a progress display on standard error: what is done, how fast, and the time left.
 
-    Add a task with `total` in rows and advance it by rows.
+    Add a task with `total` in that unit and advance it by what is done.
+
+    Args:
+        unit: What is counted.
+        console: Where it is shown, if not on standard error.
     """
     from rich import progress as bars
 
@@ -95,23 +99,23 @@ def progress(console: Console | None = None) -> Progress:
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
-        bars.TextColumn("[dim]rows"),
-        _rate_column(),
+        bars.TextColumn(f"[dim]{unit}"),
+        _rate_column(unit),
         bars.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         console=console or remarks(),
     )
 
 
-def _rate_column() -> ProgressColumn:
+def _rate_column(unit: str) -> ProgressColumn:
     from rich.progress import ProgressColumn
     from rich.text import Text
 
     class RateColumn(ProgressColumn):
-        """Rows per second."""
+        """So many per second."""
 
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.0f} rows/s", style="dim")
+            return Text("" if speed is None else f"{speed:,.0f} {unit}/s", style="dim")
 
     return RateColumn()
 

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from pgsearch.cli import console
-from pgsearch.errors import LifecycleError, QueryError
-
-if TYPE_CHECKING:
-    from pgsearch.database import Connection
-    from pgsearch.registry import RegisteredIndex
-
+from pgsearch.errors import QueryError
 
 #: What is an option and no query such as `-storm`, although both start with a minus.
 _OPTION = re.compile(r"--.*|-h|-k\d*")
-
-_UNFILLED = (
-    "Rows that were there before the search index are still being read: run `pgsearch sync`."
-)
 
 
 class Asking(click.Command):
@@ -29,11 +20,22 @@ class Asking(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line after moving such arguments behind a `--`."""
-        return super().parse_args(ctx, _arguments_last(args))
+        valued = {
+            name
+            for option in self.params
+            if isinstance(option, click.Option) and not option.is_flag
+            for name in option.opts
+        }
+        return super().parse_args(ctx, _arguments_last(args, valued))
 
 
-def _arguments_last(given: list[str]) -> list[str]:
-    """Return a command line with what only looks like an option behind a `--`."""
+def _arguments_last(given: list[str], valued: set[str]) -> list[str]:
+    """Return a command line with what only looks like an option behind a `--`.
+
+    Args:
+        given: The command line.
+        valued: Options behind which there comes a value.
+    """
     first: list[str] = []
     last: list[str] = []
     rest = iter(given)
@@ -43,15 +45,16 @@ def _arguments_last(given: list[str]) -> list[str]:
         elif argument.startswith("-") and not _OPTION.fullmatch(argument):
             last.append(argument)
         else:
-            value = islice(rest, 1) if argument in ("-k", "--mode") else ()
+            value = islice(rest, 1) if argument in valued else ()
             first += [argument, *value]
     return [*first, "--", *last] if last else first
 
 
 @click.command(cls=Asking)
 @click.argument("index")
-@click.argument("query")
+@click.argument("query", required=False)
 @click.option("-k", default=10, show_default=True, help="How many results.")
+@click.option("--skip", default=0, help="Results to leave out before them, for pages.")
 @click.option(
     "--mode",
     type=click.Choice(["hybrid", "keyword", "vector"]),
@@ -59,9 +62,43 @@ def _arguments_last(given: list[str]) -> list[str]:
     show_default=True,
     help="Which legs answer.",
 )
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Only rows for which a declared filter holds, as in tenant_id=7 or price_max=20.",
+)
+@click.option(
+    "--similar-to",
+    "like",
+    multiple=True,
+    metavar="KEY",
+    help="Instead of a query: rows like this one. Of several columns, a JSON array.",
+)
+@click.option("--embedding", metavar="NAME", help="What answers, if not the active one.")
+@click.option("--language", help="The query's, where rows have a language of their own.")
+@click.option("--ef-search", type=int, help="Candidates of the HNSW scan.")
+@click.option("--fusion", type=click.Choice(["exact", "rrf"]), help="How legs become one score.")
+@click.option("--keyword-weight", type=float, help="What keywords count in it.")
+@click.option("--snippets", is_flag=True, help="The part of each passage that answers.")
+@click.option("--explain", is_flag=True, help="The place in each leg, and the query's terms.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per result.")
 @click.pass_obj
-def command(url: str | None, index: str, query: str, k: int, mode: str, as_json: bool) -> None:
+def command(
+    url: str | None,
+    /,
+    index: str,
+    query: str | None,
+    like: tuple[str, ...],
+    mode: str,
+    as_json: bool,
+    language: str | None,
+    ef_search: int | None,
+    fusion: str | None,
+    keyword_weight: float | None,
+    **asked: Any,
+) -> None:
     """Ask a search index; the model of its active embedding reads the query.
 
     Example: pgsearch search document_search "how do I read a file line by line"
@@ -70,76 +107,39 @@ def command(url: str | None, index: str, query: str, k: int, mode: str, as_json:
     minus signs goes behind a lone `--`.
     """
     from pgsearch import database, registry
+    from pgsearch.cli import hits
+    from pgsearch.cli.question import Question
 
-    if not query.strip():
-        raise QueryError("The query is empty.", hint="Pass at least one word.")
+    _check(query, like, mode)
+    question = Question(
+        query=query,
+        like=like,
+        # There is no text for keywords to answer.
+        mode="vector" if like else mode,
+        options={
+            "query_language": language,
+            "ef_search": ef_search,
+            "fusion": fusion,
+            "keyword_weight": keyword_weight,
+        },
+        **asked,
+    )
     with database.connect(console.use_database(url), row_security=True) as connection:
-        (asked,) = registry.read(connection, index)
-        if mode == "vector" and asked.active is None:
-            raise LifecycleError(
-                f"No embedding of search index {asked.name!r} is active yet.",
-                hint="Run `pgsearch sync`; until then, keywords answer.",
-            )
-        vector = None if mode == "keyword" else _vector(asked, query)
-        rows = _ask(connection, asked, (query, k, vector, mode))
+        (found_in,) = registry.read(connection, index)
+        rows = question.ask(connection, found_in)
     if as_json:
-        _print_json(rows)
+        hits.print_json(rows)
     else:
-        _print_table(asked, rows)
+        hits.print_table(found_in, rows, explain=question.explain)
 
 
-def _vector(index: RegisteredIndex, query: str) -> str | None:
-    """Return the query's vector as text; None while no embedding is active."""
-    from pgsearch import models
-
-    if index.active is None:
-        return None
-    return models.load(index.active.model).embed_queries([query])[0].to_text()
-
-
-def _ask(
-    connection: Connection, index: RegisteredIndex, request: tuple[object, ...]
-) -> list[dict[str, Any]]:
-    from psycopg.rows import dict_row
-    from psycopg.sql import SQL, Identifier
-
-    function = Identifier(index.definition.schema, index.definition.names.search)
-    statement = SQL("SELECT * FROM {}(%s, k => %s, vector => %s::vector, mode => %s)")
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement.format(function), request).fetchall()
-
-
-def _print_json(rows: list[dict[str, Any]]) -> None:
-    import json
-
-    for row in rows:
-        click.echo(json.dumps(row, ensure_ascii=False, default=str))
-
-
-def _print_table(index: RegisteredIndex, rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    if not rows:
-        click.echo("Nothing found." if index.filled else f"Nothing found. {_UNFILLED}")
-        return
-    key = [column.name for column in index.definition.key]
-    table = Table()
-    for name in key:
-        # Folded where it is too long: half a key finds nothing.
-        table.add_column(Text(name), overflow="fold")
-    for heading in ("score", "keyword", "similarity"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("passage", overflow="fold")
-    for row in rows:
-        passage = " ".join((row["passage"] or "").split())
-        table.add_row(
-            *(Text(str(row[name])) for name in key),
-            *(_number(row[name]) for name in ("score", "keyword_score", "similarity")),
-            Text(passage[:160] + ("…" if len(passage) > 160 else "")),
-        )
-    console.results().print(table)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _check(query: str | None, like: tuple[str, ...], mode: str) -> None:
+    """Raise unless there is either a query or examples."""
+    if query is None and not like:
+        raise click.UsageError("Missing argument 'QUERY', or --similar-to.")
+    if like and query is not None:
+        raise click.UsageError("There is a query and --similar-to: ask for one of them.")
+    if like and mode == "keyword":
+        raise click.UsageError("--similar-to compares vectors: leave --mode out.")
+    if query is not None and not query.strip():
+        raise QueryError("The query is empty.", hint="Pass at least one word.")

@@ -96,16 +96,21 @@ def _filling(index: IndexStatus) -> list[str]:
     filling += [(embedding.name, "", embedding.filling) for embedding in index.embeddings]
     if all(embedding.filling is None for embedding in index.embeddings):
         filling.append(("passages", "", index.catching_up))
+    lines = [("filling", *each) for each in filling]
+    lines += [("indexing", each.name, "", each.indexing) for each in index.embeddings]
     return [
         # Rounded down: it is not done before it is.
-        f"  filling    {escape(name)} {int(progress.share * 100)} %{of}{_left(progress)}"
-        for name, of, progress in filling
+        f"  {what:<10} {escape(name)} {int(progress.share * 100)} %{of}{_left(progress)}"
+        for what, name, of, progress in lines
         if progress is not None and progress.share is not None
     ]
 
 
 def _left(progress: Progress) -> str:
-    return "" if progress.left_s is None else f", about {age(progress.left_s)} left"
+    speed = ""
+    if progress.per_s is not None:
+        speed = f", {progress.per_s:,.{0 if progress.per_s >= 10 else 1}f} rows/s"
+    return speed + ("" if progress.left_s is None else f", about {age(progress.left_s)} left")
 
 
 def embedding_table(index: IndexStatus) -> Table:

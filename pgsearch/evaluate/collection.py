@@ -66,9 +66,7 @@ def read_beir(folder: Path) -> Collection:
         id_: Document(_text(value, "title", where, default=""), _text(value, "text", where))
         for where, id_, value in _records(folder / "corpus.jsonl")
     }
-    queries = {
-        id_: _text(value, "text", where) for where, id_, value in _records(folder / "queries.jsonl")
-    }
+    queries = _queries(folder)
     judgements: dict[str, dict[str, int]] = {}
     left_out = 0
     for query, document, grade in _judgements(folder):
@@ -77,6 +75,29 @@ def read_beir(folder: Path) -> Collection:
         else:
             left_out += 1
     return Collection(documents, queries, judgements, left_out)
+
+
+def read_judged(folder: Path) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Read the queries and judgements of a folder in BEIR's layout, whose documents are elsewhere.
+
+    Returns:
+        Texts by query id, and grades by query id and document id; all name queries of the folder.
+
+    Raises:
+        Error: A file is missing or malformed; the message names it and the line.
+    """
+    queries = _queries(folder)
+    judgements: dict[str, dict[str, int]] = {}
+    for query, document, grade in _judgements(folder):
+        if query in queries:
+            judgements.setdefault(query, {})[document] = grade
+    return queries, judgements
+
+
+def _queries(folder: Path) -> dict[str, str]:
+    return {
+        id_: _text(value, "text", where) for where, id_, value in _records(folder / "queries.jsonl")
+    }
 
 
 class _Line(NamedTuple):

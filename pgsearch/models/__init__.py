@@ -17,7 +17,7 @@ from pgsearch.declare import Model
 from pgsearch.errors import Error, ModelUnavailable
 from pgsearch.models.protocol import Embedder, wrong_dimensions
 
-__all__ = ["ENTRY_POINTS", "PROVIDERS", "Embedder", "load"]
+__all__ = ["ENTRY_POINTS", "PROVIDERS", "Embedder", "load", "measure"]
 
 #: Name of a provider -> "module:factory"; the factory takes a Model, returns an Embedder.
 PROVIDERS: Final[dict[str, str]] = {
@@ -49,17 +49,29 @@ def load(model: Model) -> Embedder:
     return embedder
 
 
+def measure(model: Model) -> int:
+    """Return how long a model's vectors are, whatever it is declared with.
+
+    Raises:
+        ModelUnavailable: Its provider is unknown or not installed, or it cannot be found.
+    """
+    return _make(model).dimensions
+
+
 def _load(model: Model) -> Embedder:
-    entry = PROVIDERS.get(model.provider)
-    if entry is None:
-        embedder = _from_elsewhere(model)
-    else:
-        module, _, name = entry.partition(":")
-        factory: Callable[[Model], Embedder] = getattr(import_module(module), name)
-        embedder = factory(model)
+    embedder = _make(model)
     if embedder.dimensions != model.dimensions:
         raise wrong_dimensions(model, embedder.dimensions)
     return embedder
+
+
+def _make(model: Model) -> Embedder:
+    entry = PROVIDERS.get(model.provider)
+    if entry is None:
+        return _from_elsewhere(model)
+    module, _, name = entry.partition(":")
+    factory: Callable[[Model], Embedder] = getattr(import_module(module), name)
+    return factory(model)
 
 
 def _from_elsewhere(model: Model) -> Embedder:

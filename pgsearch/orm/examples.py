@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 from sqlalchemy import (
     ColumnClause,
@@ -23,40 +23,27 @@ from pgsearch.definition import IndexDefinition
 from pgsearch.errors import QueryError
 from pgsearch.orm.checks import MAX_K, check_options, check_request
 from pgsearch.orm.hit import Hit, select_hits
-from pgsearch.orm.select import Condition, Entity
+from pgsearch.orm.select import Entity, Narrowed, Where
 from pgsearch.orm.statement import Request, SearchStatement
 from pgsearch.orm.target import find_embedding, find_index, find_rows
 
 
+class SimilarOptions(Narrowed, total=False):
+    """What may be said of `similar`, for type checkers."""
+
+    unlike: Any
+    min_similarity: float | None
+
+
 @overload
 def similar(
-    source: type[Entity],
-    to: Any,
-    *,
-    unlike: Any = ...,
-    limit: int = ...,
-    offset: int = ...,
-    where: Condition | list[Condition] | tuple[Condition, ...] = ...,
-    min_similarity: float | None = ...,
-    index: SearchIndex | str | None = ...,
-    embedding: str | None = ...,
-    ef_search: int | None = ...,
+    source: type[Entity], to: Any, **options: Unpack[SimilarOptions]
 ) -> Select[Entity, Hit]: ...
 
 
 @overload
 def similar(
-    source: SearchIndex | Table,
-    to: Any,
-    *,
-    unlike: Any = ...,
-    limit: int = ...,
-    offset: int = ...,
-    where: Condition | list[Condition] | tuple[Condition, ...] = ...,
-    min_similarity: float | None = ...,
-    index: SearchIndex | str | None = ...,
-    embedding: str | None = ...,
-    ef_search: int | None = ...,
+    source: SearchIndex | Table, to: Any, **options: Unpack[SimilarOptions]
 ) -> Select[Any]: ...
 
 
@@ -64,10 +51,10 @@ def similar(
     source: Any,
     to: Any,
     *,
-    unlike: Any = (),
+    unlike: Any = None,
     limit: int = 10,
     offset: int = 0,
-    where: Condition | list[Condition] | tuple[Condition, ...] = (),
+    where: Where = None,
     min_similarity: float | None = None,
     index: SearchIndex | str | None = None,
     embedding: str | None = None,
@@ -79,13 +66,14 @@ def similar(
         session.execute(similar(Article, [42, 7], unlike=13, min_similarity=0.9))
 
     What is looked for is the mean of the examples' vectors, moved as far away from the mean of
-    those that it is to be unlike. The examples themselves are no results.
+    those that it is to be unlike. The examples themselves are no results. An example that has no
+    vector yet is passed over; if none of `to` has one, nothing is found.
 
     Args:
         source: A mapped class; or a table or SearchIndex, and then rows instead of entities.
         to: The examples: a primary key (a tuple where it has several columns), an entity, or a list
             of these.
-        unlike: Examples of what is not meant, in the same way.
+        unlike: Examples of what is not meant, in the same way; None if there are none.
         limit: How many results, the most similar first.
         offset: How many results to leave out before them.
         where: Conditions on the source table, as in `search`.
@@ -109,7 +97,8 @@ def similar(
             hint="Declare active='…' on the SearchIndex, or pass embedding='…'.",
         )
     source_table = chosen.source_table
-    likes, unlikes = _keys(source_table, to), _keys(source_table, unlike)
+    likes = _keys(source_table, to)
+    unlikes = [] if unlike is None else _keys(source_table, unlike)
     if not likes:
         raise QueryError(
             f"No row of {source_table.name!r} is named that results are to be similar to.",
@@ -150,14 +139,16 @@ def _keys(source: Table, named: Any) -> list[tuple[Any, ...]]:
 
 def _key(source: Table, named: Any) -> tuple[Any, ...]:
     mapper = getattr(type(named), "__mapper__", None)
-    if isinstance(mapper, Mapper):
+    if not isinstance(mapper, Mapper):
+        key = named if isinstance(named, tuple) else (named,)
+    elif source in mapper.tables:
         key = tuple(mapper.primary_key_from_instance(named))
     else:
-        key = named if isinstance(named, tuple) else (named,)
+        key = ()
     if len(key) != len(source.primary_key.columns) or None in key:
         raise QueryError(
             f"{named!r} is no primary key of {source.name!r}.",
-            hint="Pass its value, or a tuple of them where it has several columns.",
+            hint="Pass its value, a tuple of them where it has several columns, or an entity.",
         )
     return key
 
@@ -180,8 +171,9 @@ def _vector(
     chunk = table(names.chunk, *key_columns, column(stored), schema=definition.schema)
     key = tuple_(*(chunk.c[c.name] for c in key_columns))
 
-    def mean(keys: list[tuple[Any, ...]]) -> ColumnElement[Any]:
-        return select(func.avg(chunk.c[stored])).where(key.in_(keys)).scalar_subquery()
+    def vectors(keys: list[tuple[Any, ...]]) -> ColumnElement[Any]:
+        return select(func.array_agg(chunk.c[stored])).where(key.in_(keys)).scalar_subquery()
 
-    like = mean(likes)
-    return like if not unlikes else like.op("+")(mean(likes)).op("-")(mean(unlikes))
+    given = (vectors(keys) for keys in (likes, unlikes) if keys)
+    made: ColumnElement[Any] = func.pgsearch.example(*given)
+    return made

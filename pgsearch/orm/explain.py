@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from psycopg.sql import Identifier
 from sqlalchemy import (
     ColumnClause,
     ColumnElement,
     Float,
     Integer,
+    Select,
     Text,
     and_,
     case,
@@ -24,7 +26,7 @@ from sqlalchemy.sql.functions import Function
 
 from pgsearch.definition import IndexDefinition
 from pgsearch.orm.statement import Request
-from pgsearch.schema.search import FEW_ROWS
+from pgsearch.schema import search
 from pgsearch.schema.templates import key_names
 
 if TYPE_CHECKING:
@@ -45,16 +47,29 @@ def explanation(
     definition: IndexDefinition, request: Request, hits: TableValuedAlias
 ) -> ColumnElement[Any]:
     """Return the query's terms as a hit's document has them, and how rows were come by."""
-    parts: list[Any] = ["terms", _terms(definition, request, hits)]
+    terms = func.jsonb_build_object("terms", _terms(definition, request, hits), type_=JSONB)
+    rows = _rows(definition, request)
+    path = case((rows <= search.FEW_ROWS, "each row"), else_="index")
+    way = func.jsonb_build_object("rows", rows, "path", path)
+    # Without `rows` where they are not counted.
+    return terms.concat(func.jsonb_strip_nulls(way, type_=JSONB)).label("explanation")
+
+
+def _rows(definition: IndexDefinition, request: Request) -> ColumnElement[Any]:
+    """Return how many rows are searched, as far as they are counted; NULL where that is all."""
     if request.rows is not None:
-        rows = request.rows.limit(FEW_ROWS + 1).subquery()
-        counted = select(func.count()).select_from(rows).scalar_subquery()
-        path = case((counted <= FEW_ROWS, "each row"), else_="index")
-        parts += ["rows", counted, "path", path]
-    else:
-        parts += ["path", "index"]
-    built: Function[dict[str, Any]] = func.jsonb_build_object(*parts, type_=JSONB)
-    return built.label("explanation")
+        return _counted(request.rows)
+    key: list[ColumnClause[Any]] = [column(name) for name in key_names(definition)]
+    source = table(definition.table, *key, schema=definition.schema)
+    name = Identifier(definition.schema, definition.table).as_string(None)
+    # As in the statement: those that row-level security leaves.
+    hidden = func.row_security_active(literal(name, Text))
+    return case((hidden, _counted(select(*source.c))))
+
+
+def _counted(rows: Select[Any]) -> ColumnElement[Any]:
+    few = rows.limit(search.FEW_ROWS + 1).subquery()
+    return select(func.count()).select_from(few).scalar_subquery()
 
 
 def _terms(

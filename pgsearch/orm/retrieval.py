@@ -31,7 +31,7 @@ from pgsearch.errors import DeclarationError
 from pgsearch.orm.hit import Hit
 from pgsearch.orm.select import search
 from pgsearch.orm.statement import HIT_COLUMNS
-from pgsearch.orm.target import find_index
+from pgsearch.orm.target import find_index, list_conditions
 
 #: Where a search is executed: with a session of its own for each.
 Sessions: TypeAlias = Engine | sessionmaker[Session]
@@ -137,8 +137,8 @@ class Retrieval:
         """Return the Select of one search: columns of the row, its text, and the hit's."""
         options = {**self.options, **more}
         options["where"] = [
-            *_conditions(self.options.get("where", ())),
-            *_conditions(more.get("where", ())),
+            *list_conditions(self.options.get("where")),
+            *list_conditions(more.get("where")),
         ]
         index = find_index(self.source, options.get("index"))
         found = search(self.source, query, **options)
@@ -207,10 +207,6 @@ class Retrieval:
                 f"async_engine is of {type(self.async_engine)}.",
                 hint="Pass an AsyncEngine or an async_sessionmaker.",
             )
-
-
-def _conditions(where: Any) -> list[Any]:
-    return list(where) if isinstance(where, (list, tuple)) else [where]
 
 
 def _id(key: Sequence[Any]) -> str:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
-from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, Table, Text, column, literal
-from sqlalchemy import select as sa_select
+from sqlalchemy import (
+    ColumnElement,
+    ColumnExpressionArgument,
+    Select,
+    Table,
+    Text,
+    column,
+    func,
+    literal,
+)
 
 from pgsearch.declare import SearchIndex
 from pgsearch.errors import QueryError
@@ -14,7 +22,7 @@ from pgsearch.orm.checks import check_options, check_request
 from pgsearch.orm.explain import explanation, snippet
 from pgsearch.orm.hit import Hit, select_hits
 from pgsearch.orm.statement import Request, SearchStatement
-from pgsearch.orm.target import find_embedding, find_index, find_rows, query_vector
+from pgsearch.orm.target import find_boost, find_embedding, find_index, find_rows, query_vector
 
 __all__ = ["Hit", "search"]
 
@@ -23,48 +31,43 @@ Entity = TypeVar("Entity")
 #: Whatever `Select.where` takes.
 Condition: TypeAlias = ColumnExpressionArgument[bool]
 
+#: A condition, or several; or none.
+Where: TypeAlias = Condition | list[Condition] | tuple[Condition, ...] | None
+
+
+class Narrowed(TypedDict, total=False):
+    """What may be said of `search` and `similar`, for type checkers."""
+
+    limit: int
+    offset: int
+    where: Where
+    index: SearchIndex | str | None
+    embedding: str | None
+    ef_search: int | None
+
+
+class SearchOptions(Narrowed, total=False):
+    """What else may be said of a `search`."""
+
+    mode: str
+    vector: Sequence[float] | None
+    language: str | None
+    fusion: str
+    keyword_weight: float | None
+    boost: ColumnElement[Any] | None
+    snippets: bool
+    explain: bool
+
 
 @overload
 def search(
-    source: type[Entity],
-    query: str,
-    *,
-    limit: int = ...,
-    offset: int = ...,
-    where: Condition | list[Condition] | tuple[Condition, ...] = ...,
-    mode: str = ...,
-    index: SearchIndex | str | None = ...,
-    embedding: str | None = ...,
-    vector: Sequence[float] | None = ...,
-    language: str | None = ...,
-    ef_search: int | None = ...,
-    fusion: str = ...,
-    keyword_weight: float | None = ...,
-    boost: ColumnElement[Any] | None = ...,
-    snippets: bool = ...,
-    explain: bool = ...,
+    source: type[Entity], query: str, **options: Unpack[SearchOptions]
 ) -> Select[Entity, Hit]: ...
 
 
 @overload
 def search(
-    source: SearchIndex | Table,
-    query: str,
-    *,
-    limit: int = ...,
-    offset: int = ...,
-    where: Condition | list[Condition] | tuple[Condition, ...] = ...,
-    mode: str = ...,
-    index: SearchIndex | str | None = ...,
-    embedding: str | None = ...,
-    vector: Sequence[float] | None = ...,
-    language: str | None = ...,
-    ef_search: int | None = ...,
-    fusion: str = ...,
-    keyword_weight: float | None = ...,
-    boost: ColumnElement[Any] | None = ...,
-    snippets: bool = ...,
-    explain: bool = ...,
+    source: SearchIndex | Table, query: str, **options: Unpack[SearchOptions]
 ) -> Select[Any]: ...
 
 
@@ -74,7 +77,7 @@ def search(
     *,
     limit: int = 10,
     offset: int = 0,
-    where: Condition | list[Condition] | tuple[Condition, ...] = (),
+    where: Where = None,
     mode: str = "hybrid",
     index: SearchIndex | str | None = None,
     embedding: str | None = None,
@@ -100,8 +103,9 @@ def search(
             are conditions, as in PostgreSQL's websearch_to_tsquery.
         limit: How many results, 1 to 1000, best first.
         offset: How many results to leave out before them, for pages; the first 1000 are to be had.
-        where: Conditions on the source table. They narrow both legs, so that `limit` results
-            come back if there are as many; a `.where` on the Select only thins them out.
+        where: A condition on the source table, or several; None for none. They narrow both legs,
+            so that `limit` results come back if there are as many; a `.where` on the Select only
+            thins them out.
         mode: "hybrid", "keyword" or "vector".
         index: The search index or its name, if the table has several.
         embedding: Name of the embedding to ask, if not the declared active one.
@@ -116,11 +120,12 @@ def search(
         boost: A number for each row, added to its score before the best are taken, as in
             `0.2 * func.ln(1 + Article.views)`: scores of "exact" differ by some 0.1 to 5, those of
             "rrf" by 0.01. It moves what the legs have found, a hundred documents each or more.
+            What it takes of other tables, it takes by a scalar subquery.
         snippets: Whether hits have a `snippet`.
         explain: Whether hits have an `explanation`: `terms`, a list of the query's terms with
             `idf`, `tier` (1 or 2 if it brings documents) and `frequency` in the document; with a
-            filter `rows`, how many it leaves as far as they were counted, and `path`, whether
-            each of them was looked at or an index was read. It takes its time.
+            filter or row-level security `rows`, how many it leaves as far as they were counted;
+            and `path`, whether each of them was looked at or an index was read. It takes its time.
 
     Returns:
         A Select of (entity, Hit), or of the table's columns followed by Hit's fields.
@@ -148,13 +153,13 @@ def search(
         skip=offset,
         # Without an embedding to ask, or its vector, keywords answer.
         mode=mode if made is not None else "keyword",
-        vector=None if made is None else literal(made, Text),
+        vector=None if made is None else func.pgsearch.to_vector(literal(made, Text)),
         language=language,
         ef_search=ef_search,
         fusion=fusion,
         keyword_weight=keyword_weight,
         rows=find_rows(source, chosen, where),
-        boost=None if boost is None else sa_select(*key, boost.label("boost")),
+        boost=find_boost(chosen, boost),
     )
     statement = SearchStatement(chosen.definition(), asked, request)
     hits = statement.hits([column(c.name, c.type) for c in key])

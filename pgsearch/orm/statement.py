@@ -58,10 +58,14 @@ _WITH_SETTINGS: Final = SQL(
 )
 
 
-#: The query's vector, read from a text once; there is none while the embedding cannot answer.
+#: How vectors are compared wherever pgvector lies. PostgreSQL puts the operator in for it, and then
+#: sees that the HNSW index serves.
+_DISTANCE: Final = SQL("pgsearch.distance({}, {})")
+
+#: The query's vector, read once; there is none while the embedding cannot answer.
 _GIVEN: Final = SQL(
     "given AS MATERIALIZED (\n"
-    "  SELECT CAST({} AS vector) AS vector, similarity_stddev, documents\n"
+    "  SELECT {} AS vector, similarity_stddev, documents\n"
     "  FROM pgsearch.answering({}, {}, {}, {}) WHERE similarity_stddev IS NOT NULL\n"
     "),"
 )
@@ -76,7 +80,7 @@ class Request:
         k: How many results.
         skip: How many are left out before them.
         mode: "keyword", "vector" or "hybrid".
-        vector: The query's vector, or a text of it, as SQL; None for keywords.
+        vector: The query's vector as SQL; None for keywords.
         language: The language of the query, where rows have one.
         ef_search: Candidates that a scan of the HNSW index keeps; chosen if None.
         fusion: "exact" or "rrf".
@@ -243,4 +247,5 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
         boost=bound.get("boost"),
         is_conditional=request.is_conditional,
         fusion=request.fusion,
+        distance=_DISTANCE,
     )

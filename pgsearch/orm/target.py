@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, Table, inspect, select
+from sqlalchemy import ColumnElement, Select, Table, inspect, select
 from sqlalchemy.orm import Mapper
 
 from pgsearch import models
@@ -70,9 +70,9 @@ def find_rows(source: Any, index: SearchIndex, where: Any) -> Select[Any] | None
     Args:
         source: What is searched: a class, a table, or a search index.
         index: Its search index.
-        where: A condition, or a list or tuple of conditions.
+        where: A condition, a list or tuple of conditions, or None.
     """
-    conditions = list(where) if isinstance(where, (list, tuple)) else [where]
+    conditions = list_conditions(where)
     mapper = inspect(source, raiseerr=False)
     if isinstance(mapper, Mapper) and mapper.single and mapper.polymorphic_on is not None:
         # One of several classes of the table: its rows only.
@@ -83,6 +83,34 @@ def find_rows(source: Any, index: SearchIndex, where: Any) -> Select[Any] | None
     rows = select(*index.source_table.primary_key.columns).where(*conditions)
     # A condition that joins another table may bring a row several times.
     return rows.distinct() if len(rows.get_final_froms()) > 1 else rows
+
+
+def list_conditions(where: Any) -> list[Any]:
+    """Return the conditions of a `where`; None is none."""
+    if where is None:
+        return []
+    return list(where) if isinstance(where, (list, tuple)) else [where]
+
+
+def find_boost(index: SearchIndex, boost: ColumnElement[Any] | None) -> Select[Any] | None:
+    """Return a query for the keys of rows and what is added to their scores.
+
+    Raises:
+        QueryError: It takes several values for a row.
+    """
+    if boost is None:
+        return None
+    boosted = select(*index.source_table.primary_key.columns, boost.label("boost"))
+    named = boosted.get_final_froms()
+    if len(named) > 1:
+        others = ", ".join(str(each) for each in named if each is not index.source_table)
+        raise QueryError(
+            f"The boost names {others} beside table {index.source_table.name!r}: it may have "
+            "several values for a row.",
+            hint="Take one of it by a scalar subquery, as in select(func.count())"
+            ".where(Comment.article_id == Article.id).scalar_subquery().",
+        )
+    return boosted
 
 
 def find_embedding(index: SearchIndex, name: str | None) -> Embedding | None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pgsearch.names import embedding_name
+
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
@@ -43,9 +45,7 @@ class Wanted:
     @property
     def embedding(self) -> str:
         """The embedding's name, from the model's: `all_minilm_l6_v2`."""
-        last = str((self.model or {}).get("name", "")).rstrip("/").rpartition("/")[2]
-        word = re.sub(r"[^a-z0-9]+", "_", last.lower()).strip("_")
-        return word if word[:1].isalpha() else f"model_{word}"
+        return embedding_name(str((self.model or {}).get("name", "")))
 
     def declare(self, table: Table) -> SearchIndex:
         """Return the declaration itself.

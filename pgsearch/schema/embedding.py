@@ -105,6 +105,23 @@ def deactivate_embedding(schema: str, index: str, embedding: str) -> list[Step]:
     return [plain(statements(render("embedding/deactivate.sql", holes)))]
 
 
+def retire_embedding(schema: str, index: str, embedding: str) -> list[Step]:
+    """Return the step after which nobody keeps an embedding up to date; not of the active one."""
+    return [plain(statements(render("embedding/retire.sql", _holes(schema, index, embedding))))]
+
+
+def restore_embedding(schema: str, index: str, embedding: str) -> list[Step]:
+    """Return the step after which workers fill a retired embedding again."""
+    return [plain(statements(render("embedding/restore.sql", _holes(schema, index, embedding))))]
+
+
+def space(schema: str, index: str, embedding: str) -> str:
+    """Return the query for the bytes of an embedding's HNSW index and of its vectors."""
+    holes = _holes(schema, index, embedding)
+    name = Literal(holes["hnsw_index"].as_string(None))
+    return render("embedding/space.sql", holes | {"hnsw_index_name": name})
+
+
 def _drop_index(name: Composable) -> str:
     return SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(name).as_string(None)
 

@@ -61,6 +61,10 @@ _HOLD_SOURCE = """\
 """
 
 
+#: The least that it takes to compare vectors.
+_OPERATOR: Final = SQL("{} <=> {}")
+
+
 def search_statement(
     definition: IndexDefinition,
     mode: str,
@@ -70,6 +74,7 @@ def search_statement(
     boost: Composable | None = None,
     is_conditional: bool = True,
     fusion: str = "exact",
+    distance: SQL = _OPERATOR,
 ) -> str:
     """Return the statement that answers a query.
 
@@ -87,13 +92,15 @@ def search_statement(
         boost: A query for keys and what is added to their scores, called `boost`.
         is_conditional: Whether the query may have a condition.
         fusion: What becomes of the legs' scores: "exact" or "rrf".
+        distance: How a stored vector and the query's are compared: by pgvector's operator, which
+            has to be on the search_path, or by the function `pgsearch.distance`.
     """
     pieces: dict[str, Composable] = {name: SQL("") for name in (*_PIECES, "boosted")}
     if rows is None:
         pieces |= _hidden(definition)
     else:
         pieces |= _narrowing(definition, rows)
-    holes = _holes(definition) | pieces | dict(request)
+    holes = _holes(definition) | pieces | dict(request) | _distances(request, distance)
     if boost is not None:
         holes["boosted"] = _part("boosted", holes | {"boost": boost})
     if is_conditional:
@@ -124,6 +131,17 @@ def _statement(mode: str, holes: dict[str, Composable]) -> str:
 
 def _part(name: str, holes: dict[str, Composable]) -> SQL:
     return SQL(render(f"search/{name}.sql", holes).strip("\n"))
+
+
+def _distances(holes: Mapping[str, Composable], distance: SQL) -> dict[str, Composable]:
+    """Return how far a chunk is from what is asked, alone and with the settings of a scan."""
+    return {
+        name: distance.format(holes["embedding"], holes[vector])
+        for name, vector in (
+            ("distance", "vector"),
+            ("distance_with_settings", "vector_with_settings"),
+        )
+    }
 
 
 def _narrowing(definition: IndexDefinition, rows: Composable) -> dict[str, Composable]:
@@ -284,6 +302,7 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
         "given": SQL(""),
         "boosted": SQL(""),
     }
+    holes |= _distances(holes, _OPERATOR)
     rows = SQL("SELECT {} FROM {} AS source WHERE %1$s").format(key, view)
     parts: dict[str, Composable] = _narrowing(definition, rows)
     parts["few_chunks"] = _part("few_chunks", holes | {"conditional": SQL("%2$s")})

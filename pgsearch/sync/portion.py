@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-#: What a portion should take; it is halved or doubled accordingly. Seconds.
+#: What a portion should take; it is halved or made larger accordingly. Seconds.
 _PORTION_S: Final = 0.1
 
 
@@ -27,6 +27,9 @@ class Portion:
             self.was_refused()
         elif seconds < _PORTION_S / 2:
             self.rows = min(self.rows * 2, self._longest)
+        elif seconds < _PORTION_S:
+            # Where each portion takes its time whatever its size, as on a slow network.
+            self.rows = min(self.rows + self.rows // 4 + 1, self._longest)
 
     def was_refused(self) -> None:
         """Note that the application was at these rows: the next portion is a smaller one."""

@@ -6,7 +6,7 @@ SELECT
   coalesce(
     (SELECT jsonb_agg(to_jsonb(e) ORDER BY e.id)
      FROM pgsearch.embedding AS e
-     WHERE e.search_index_id = i.id AND e.state <> 'retired'),
+     WHERE e.search_index_id = i.id),
     '[]'
   ) AS embeddings,
   -- The table as it is called now: it may have been renamed since.

@@ -6,7 +6,7 @@ SELECT jsonb_build_object(
     SELECT jsonb_agg(
       to_jsonb(i) || jsonb_build_object('embeddings', (
         SELECT jsonb_agg(to_jsonb(e) - 'fingerprint' ORDER BY e.id) FROM pgsearch.embedding AS e
-        WHERE e.search_index_id = i.id AND e.state <> 'retired'
+        WHERE e.search_index_id = i.id
       ))
       ORDER BY i.schema_name, i.name
     )

@@ -34,12 +34,14 @@ BEGIN
   INSERT INTO pgsearch.event (search_index_id, embedding, kind, detail)
   SELECT found.search_index_id, found.name, 'dropped', jsonb_build_object('has_cut', EXISTS (
     -- Passages are cut in tokens of the oldest one's model; in how many dimensions, is all the same.
+    -- One that was retired has left that to the next one then.
     SELECT FROM (
       SELECT e.id, e.model FROM pgsearch.embedding AS e
       WHERE e.search_index_id = found.search_index_id AND e.state <> 'retired'
       ORDER BY e.id LIMIT 1
     ) AS next
-    WHERE next.id > found.id AND next.model - 'dimensions' <> found.model - 'dimensions'
+    WHERE found.state <> 'retired'
+      AND next.id > found.id AND next.model - 'dimensions' <> found.model - 'dimensions'
   ))
   WHERE found.id IS NOT NULL;
 END

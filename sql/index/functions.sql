@@ -166,7 +166,10 @@ $pgsearch$;
 CREATE OR REPLACE FUNCTION {fill}(after jsonb, batch integer, OUT last jsonb, OUT documents integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- An error where row-level security would hide rows, and not a part that looks like the whole.
-SET row_security = off AS $function$
+SET row_security = off
+-- A plan for any key, or none, would have to read all rows up to it: no index serves `after IS NULL
+-- OR`.
+SET plan_cache_mode = force_custom_plan AS $function$
 #variable_conflict use_column  -- the table may have columns called "after", "batch" or "last"
 <<again>>
 DECLARE

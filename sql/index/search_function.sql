@@ -135,8 +135,14 @@ $search$ END,
       RETURN;
     EXCEPTION WHEN undefined_column THEN
       -- An old snapshot still has an embedding in the registry that was dropped since, and its
-      -- column is gone for everyone: keywords answer.
-      IF mode <> 'hybrid' THEN
+      -- column is gone for everyone: keywords answer, where they may. To look again would be no help
+      -- in this snapshot.
+      IF mode = 'vector' AND strpos(SQLERRM, answering.column_name) > 0 THEN
+        RAISE EXCEPTION 'pgsearch: embedding % of search index % was dropped',
+            quote_literal(answering.name), quote_ident({index_literal})
+          USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'Ask in a new transaction, which knows of the embeddings that are left.';
+      ELSIF mode <> 'hybrid' THEN
         RAISE;
       END IF;
       vector := NULL;

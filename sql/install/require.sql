@@ -27,3 +27,19 @@ $$;
 -- Nobody can wait for an extension that is new, and one that is there is not locked.
 -- squawk-ignore require-lock-timeout
 CREATE EXTENSION IF NOT EXISTS vector;
+
+-- What is created looks its types and operators up once, here.
+DO $$
+DECLARE
+  found text;
+BEGIN
+  SELECT n.nspname INTO found
+  FROM pg_catalog.pg_extension AS e
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+  WHERE e.extname = 'vector';
+  IF found <> ALL (current_schemas(true)) THEN
+    RAISE EXCEPTION 'pgsearch: pgvector is in the schema %, which is not on the search_path', quote_ident(found)
+      USING HINT = 'Add it where the migration connects; those who search do not need it there.';
+  END IF;
+END
+$$;

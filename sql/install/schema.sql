@@ -390,6 +390,99 @@ END
 $$;
 
 
+-- An embedding of a search index, both held until the transaction ends; the registry's rows in the
+-- order in which all take them.
+CREATE FUNCTION pgsearch.hold_embedding(schema_name text, index_name text, embedding text)
+RETURNS pgsearch.embedding
+LANGUAGE plpgsql AS $$
+DECLARE
+  index_id integer;
+  found pgsearch.embedding;
+BEGIN
+  SELECT i.id INTO index_id FROM pgsearch.search_index AS i
+  WHERE i.schema_name = hold_embedding.schema_name AND i.name = hold_embedding.index_name
+  FOR UPDATE;
+  SELECT e.* INTO found FROM pgsearch.embedding AS e
+  WHERE e.search_index_id = index_id AND e.name = hold_embedding.embedding
+  FOR UPDATE;
+  IF found.id IS NULL THEN
+    RAISE EXCEPTION 'pgsearch: search index % has no embedding %',
+        quote_ident(index_name), quote_literal(embedding)
+      USING ERRCODE = 'undefined_object', HINT = coalesce(
+        'It has ' || (SELECT string_agg(e.name, ', ' ORDER BY e.id) FROM pgsearch.embedding AS e
+                      WHERE e.search_index_id = index_id) || '.',
+        'Add one with op.add_embedding().');
+  END IF;
+  RETURN found;
+END
+$$;
+
+
+-- Whether passages are cut in the tokens of an embedding's model and not in those of any other live
+-- one: it is the oldest, and the next has another model. In how many dimensions, is all the same.
+CREATE FUNCTION pgsearch.has_cut(asked pgsearch.embedding) RETURNS boolean
+LANGUAGE sql STABLE
+RETURN EXISTS (
+  SELECT FROM (
+    SELECT e.id, e.model FROM pgsearch.embedding AS e
+    WHERE e.search_index_id = (asked).search_index_id AND e.state <> 'retired' AND e.id <> (asked).id
+    ORDER BY e.id LIMIT 1
+  ) AS next
+  WHERE next.id > (asked).id AND next.model - 'dimensions' <> (asked).model - 'dimensions'
+);
+
+
+-- From here on nobody keeps an embedding up to date, and no search may ask for it. Its vectors and
+-- its HNSW index stay until it is dropped, or restored: what changes meanwhile loses its vector.
+CREATE FUNCTION pgsearch.retire_embedding(schema_name text, index_name text, embedding text)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  found pgsearch.embedding := pgsearch.hold_embedding(schema_name, index_name, embedding);
+BEGIN
+  IF found.state = 'retired' THEN
+    RETURN;
+  END IF;
+  IF found.state = 'active' THEN
+    RAISE EXCEPTION 'pgsearch: embedding % of search index % answers queries and cannot be retired',
+        quote_literal(embedding), quote_ident(index_name)
+      USING ERRCODE = 'object_in_use',
+            HINT = 'Activate another one first, or use op.deactivate_embedding: then keywords answer.';
+  END IF;
+  UPDATE pgsearch.embedding SET state = 'retired', activate_when_ready = false WHERE id = found.id;
+  UPDATE pgsearch.search_index SET refill_chunks = true, fill_key = NULL, filled_at = NULL
+  WHERE id = found.search_index_id AND pgsearch.has_cut(found);
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind)
+  VALUES (found.search_index_id, found.name, 'retired');
+END
+$$;
+
+
+-- The reverse: workers fill what a retired embedding lacks, and it is ready again.
+CREATE FUNCTION pgsearch.restore_embedding(schema_name text, index_name text, embedding text)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  found pgsearch.embedding := pgsearch.hold_embedding(schema_name, index_name, embedding);
+BEGIN
+  IF found.state <> 'retired' THEN
+    RETURN;
+  END IF;
+  UPDATE pgsearch.embedding
+  SET state = 'filling', fill_key = NULL, filled_at = NULL, fill_started_at = NULL,
+      fill_watermark = NULL, ready_at = NULL
+  WHERE id = found.id;
+  -- Also where there was no other one: nothing was cut into passages then.
+  UPDATE pgsearch.search_index AS i SET refill_chunks = true, fill_key = NULL, filled_at = NULL
+  WHERE i.id = found.search_index_id AND (pgsearch.has_cut(found) OR NOT EXISTS (
+    SELECT FROM pgsearch.embedding AS e
+    WHERE e.search_index_id = i.id AND e.state <> 'retired' AND e.id <> found.id));
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind)
+  VALUES (found.search_index_id, found.name, 'restored');
+END
+$$;
+
+
 -- The source table, as it is called now: the table whose rows the search index reads. NULL if what
 -- reads them is gone, as after a DROP COLUMN ... CASCADE.
 CREATE FUNCTION pgsearch.source_table(schema_name text, index_name text) RETURNS regclass
@@ -800,6 +893,29 @@ RETURN least(
   greatest(300, chunks, round(150 * sqrt(coalesce(documents, 0) / 200000.0)))
     * CASE WHEN is_filtered THEN 2 ELSE 1 END,
   1000)::integer;
+
+
+-- What SQLAlchemy's statements ask of pgvector, whatever the caller's search_path: here its names are
+-- looked up once. PostgreSQL puts the operator in for the first one, so that the HNSW index serves it.
+CREATE FUNCTION pgsearch.distance(a vector, b vector) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN a <=> b;
+
+
+CREATE FUNCTION pgsearch.to_vector(given text) RETURNS vector
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN given::vector;
+
+
+-- What is like some vectors and unlike others: the mean of those, moved away from the mean of these.
+CREATE FUNCTION pgsearch.example(likes vector[], unlikes vector[] DEFAULT NULL) RETURNS vector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (
+  SELECT coalesce(liked.mean + liked.mean - unliked.mean, liked.mean)
+  FROM
+    (SELECT avg(given.vector) AS mean FROM unnest(likes) AS given (vector)) AS liked,
+    (SELECT avg(given.vector) AS mean FROM unnest(unlikes) AS given (vector)) AS unliked
+);
 
 
 -- What makes a query's vector in the database: one for each embedding that has one. The vectors of its

@@ -24,12 +24,12 @@ scored AS MATERIALIZED (
     coalesce(candidate.ordinal, closest.ordinal) AS ordinal
   FROM candidate
   LEFT JOIN LATERAL (
-    SELECT chunk.ordinal, 1 - ({embedding} <=> {vector}) AS similarity
+    SELECT chunk.ordinal, 1 - ({distance}) AS similarity
     FROM {chunk} AS chunk
     WHERE candidate.similarity IS NULL
       AND ({chunk_key}) = ({candidate_key}) AND {has_vector} {timely_closest}
     -- `+ 0` keeps the HNSW index out: this is a handful of rows by primary key.
-    ORDER BY ({embedding} <=> {vector}) + 0
+    ORDER BY ({distance}) + 0
     LIMIT 1
   ) AS closest ON true
 ),

@@ -4,12 +4,13 @@
             found.content, found.stale, answer.encoder
           )::{hit}
           FROM (
-            SELECT DISTINCT ON ({near_key})
-              {near_key}, near.distance, near.content,
+            -- Keys are those of documents: in an array they would have lost their collation.
+            SELECT DISTINCT ON ({document_key})
+              {document_key}, near.distance, near.content,
               near.generation <> document.generation AS stale
             FROM unnest({near_arrays}, answer.distances, answer.contents, answer.generations)
               AS near ({key}, distance, content, generation)
             JOIN {document} AS document ON ({document_key}) = ({near_key}) AND document.length >= 0
-            ORDER BY {near_key}, near.distance
+            ORDER BY {document_key}, near.distance
           ) AS found
           ORDER BY found.distance, {found_key} LIMIT $2 OFFSET $6

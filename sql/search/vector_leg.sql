@@ -2,11 +2,11 @@
 -- without a tie-break. The scan is iterative, so that a filter cannot leave it empty-handed.
 nearest AS MATERIALIZED (
 {few_chunks}
-  (SELECT {chunk_key}, chunk.ordinal, {embedding} <=> {vector_with_settings} AS distance
+  (SELECT {chunk_key}, chunk.ordinal, {distance_with_settings} AS distance
    FROM {chunk} AS chunk {narrowed}
    WHERE {has_vector} {unless_few}
      {timely} {conditional}
-   ORDER BY {embedding} <=> {vector_with_settings}
+   ORDER BY {distance_with_settings}
    LIMIT {chunks})
 ),
 -- Chunks of a row that was just deleted are still there; their document is not, or it has the length
@@ -19,7 +19,7 @@ near AS MATERIALIZED (
 -- Where many chunks of few documents are the nearest, or those of rows that are gone, the others
 -- come from a second scan.
 further AS MATERIALIZED (
-  SELECT {chunk_key}, chunk.ordinal, {embedding} <=> {vector_with_settings} AS distance,
+  SELECT {chunk_key}, chunk.ordinal, {distance_with_settings} AS distance,
     document.generation
   FROM {chunk} AS chunk {narrowed}
   JOIN {document} AS document ON ({document_key}) = ({chunk_key}) AND document.length >= 0
@@ -28,7 +28,7 @@ further AS MATERIALIZED (
     AND (SELECT count(DISTINCT ({near_key})) < {k} + {skip} FROM near)
     AND ({chunk_key}) NOT IN (SELECT {nearest_key} FROM nearest)
     {timely} {conditional}
-  ORDER BY {embedding} <=> {vector_with_settings}
+  ORDER BY {distance_with_settings}
   LIMIT 10 * {chunks}
 ),
 vector_leg AS MATERIALIZED (

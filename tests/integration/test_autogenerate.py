@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_the_downgrade_is_real(project: Project, drain: Callable[[], Any]) -> No
 
 
 def test_an_embedding_is_added_activated_and_dropped(
-    project: Project, drain: Callable[[], Any]
+    project: Project, drain: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     project.upgrade(metadata(64))
     drain()
@@ -57,9 +58,37 @@ def test_an_embedding_is_added_activated_and_dropped(
     back = project.upgrade(metadata(64, 32, active="hash_32"))
     assert 'op.activate_embedding("article_search", "hash_64", when_ready=True)' in back
     assert project.calls(metadata(64, 32, active="hash_32")) == []
-    back = project.upgrade(metadata(32, active="hash_32"))
+    with caplog.at_level(logging.INFO, logger="alembic"):
+        back = project.upgrade(metadata(32, active="hash_32"))
     assert "op.add_embedding(" in back
+    (said,) = (line for line in caplog.messages if "is dropped" in line)
+    assert "hash_64 of article_search is dropped: its HNSW index has given 0 MB back" in said
     assert project.calls(metadata(32, active="hash_32")) == []
+
+
+def test_an_embedding_is_retired_and_restored(project: Project, drain: Callable[[], Any]) -> None:
+    new = Embedding("hash_32", hash_model(32))
+
+    def declared(*, retired: bool) -> MetaData:
+        old = Embedding("hash_64", hash_model(64), retired=retired)
+        return metadata(embeddings=[old, new], active=None if retired else "hash_32")
+
+    project.upgrade(metadata(64))
+    drain()
+    project.upgrade(metadata(64, 32))
+    drain()
+    # The old one answers still: it is retired behind the activation.
+    assert project.calls(declared(retired=True)) == ["activate_embedding", "retire_embedding"]
+    back = project.upgrade(declared(retired=True))
+    assert project.calls(declared(retired=True)) == []
+    assert project.calls(declared(retired=False)) == ["restore_embedding"]
+    project.run(back)
+    drain()
+    project.upgrade(declared(retired=False))
+    assert project.calls(declared(retired=False)) == []
+    # It is kept for a while, not made: a new database has no use for it.
+    project.run('op.drop_embedding("article_search", "hash_64", deactivate=True)')
+    assert project.calls(declared(retired=True)) == []
 
 
 def test_going_over_to_another_declaration_activates_before_it_drops(

@@ -128,11 +128,15 @@ def test_a_fill_does_not_read_the_table_again_and_again(
     stories.execute("ALTER TABLE story ENABLE TRIGGER USER")
     stories.execute("UPDATE pgsearch.search_index SET filled_at = NULL")
     stories.execute("ANALYZE story, story_search_document")
-    read = "SELECT seq_scan + seq_tup_read FROM pg_stat_user_tables WHERE relname = 'story'"
+    # Nor its index: more ranges than PostgreSQL waits for before it plans for any key at once.
+    read = (
+        "SELECT t.seq_scan + t.seq_tup_read + i.idx_tup_read FROM pg_stat_user_tables AS t"
+        " JOIN pg_stat_user_indexes AS i USING (relid) WHERE t.relname = 'story'"
+    )
     before = stories.value(read)
     report = stories.drain()
     assert report.indexed == 5000
-    assert stories.value(read) - before < 20_000
+    assert stories.value(read) - before < 40_000
 
 
 def test_rows_that_changed_before_the_fill_came_to_them_are_right(old_stories: Stories) -> None:

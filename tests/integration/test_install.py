@@ -181,6 +181,17 @@ def test_a_failing_install_leaves_nothing(empty_database: str, obstacle: str) ->
     assert objects(empty_database) == before
 
 
+def test_pgvector_has_to_be_found(empty_database: str) -> None:
+    execute(empty_database, "CREATE SCHEMA ext", "CREATE EXTENSION vector SCHEMA ext")
+    before = objects(empty_database)
+    with pytest.raises(DBAPIError, match="schema ext, which is not on the search_path") as caught:
+        migrate(empty_database, InstallOp(VERSION))
+    assert "where the migration connects" in str(caught.value)
+    assert objects(empty_database) == before
+    migrate(f"{empty_database}&options=-c%20search_path%3Dpublic,ext", InstallOp(VERSION))
+    assert versions(empty_database) == [VERSION]
+
+
 def test_a_failing_upgrade_leaves_what_was(url: str) -> None:
     replay(url, 1)
     execute(

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from pgsearch import search, similar
 from pgsearch.errors import QueryError
-from tests.plugins.orm import QUERY, Article, Page, article_tag, ids, page_search
+from tests.plugins.orm import QUERY, Article, Author, Page, article_tag, ids, page_search
 
 MODES = ("keyword", "vector", "hybrid")
 
@@ -61,6 +61,14 @@ def test_a_row_that_a_joined_table_brings_twice_is_one_result(session: Session, 
     assert found == tagged
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_no_condition_is_none(session: Session, mode: str) -> None:
+    everything = ids(session, search(Article, QUERY, mode=mode))
+    assert len(everything) == 10
+    assert ids(session, search(Article, QUERY, mode=mode, where=None)) == everything
+    assert len(ids(session, similar(Article, 7, where=None))) == 10
+
+
 # Fusion
 
 
@@ -100,6 +108,22 @@ def test_a_boost_is_added_before_the_best_are_taken(
 def test_a_boost_that_is_null_adds_nothing(session: Session) -> None:
     none = case((Article.id < 0, 1.0))
     assert ids(session, search(Article, QUERY, boost=none)) == ids(session, search(Article, QUERY))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_boost_may_come_from_another_table(session: Session, mode: str) -> None:
+    tags = select(func.count()).where(article_tag.c.article_id == Article.id).scalar_subquery()
+    found = session.execute(search(Article, QUERY, mode=mode, limit=40, boost=10 * tags)).all()
+    counts = [len(article.tags) for article, _ in found]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == 2
+
+
+@pytest.mark.parametrize("boost", [Author.id, Article.id + Author.id, func.ln(article_tag.c.tag)])
+def test_a_boost_of_several_values_is_refused(boost: Any) -> None:
+    with pytest.raises(QueryError, match=r"The boost names (author|article_tag) beside") as refused:
+        search(Article, QUERY, boost=boost)
+    assert "scalar_subquery()" in str(refused.value.hint)
 
 
 # Snippets and explanations
@@ -198,6 +222,18 @@ def test_a_composite_key_is_an_example(session: Session) -> None:
     found = session.execute(similar(Page, key, limit=3)).all()
     assert found
     assert key not in [(other.book, other.number) for other, _ in found]
+
+
+def test_examples_without_vectors_are_passed_over(session: Session) -> None:
+    alone = ids(session, similar(Article, 7, limit=20))
+    assert ids(session, similar(Article, [7, 1_000_000], limit=20)) == alone
+    assert ids(session, similar(Article, 7, unlike=1_000_000, limit=20)) == alone
+    assert ids(session, similar(Article, 7, unlike=None, limit=20)) == alone
+
+
+def test_an_entity_of_another_class_is_no_example(session: Session) -> None:
+    with pytest.raises(QueryError, match="is no primary key of 'article'"):
+        similar(Article, session.get_one(Author, 1))
 
 
 def test_a_row_without_vectors_is_like_nothing(session: Session) -> None:

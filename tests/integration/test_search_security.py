@@ -130,6 +130,22 @@ def test_the_orm_finds_what_is_visible_and_all_of_it(secured: Library, who: str,
 
 
 @pytest.mark.parametrize("tenants", [FEW, MANY], ids=["few", "many"])
+def test_an_explanation_tells_how_many_rows_are_visible(
+    secured: Library, tenants: list[int]
+) -> None:
+    engine = create_engine(sqlalchemy_url(secured.roles.url_of("app")))
+    asked = pgsearch.search(Article, "word1", mode="keyword", limit=3, explain=True)
+    with few(400), Session(engine) as session:
+        setting = {"tenants": "{" + ",".join(map(str, tenants)) + "}"}
+        session.execute(text("SELECT set_config('app.tenants', :tenants, false)"), setting)
+        explanations = [hit.explanation for _, hit in session.execute(asked)]
+    engine.dispose()
+    visible = len(secured.visible(secured.connection("app", tenants)))
+    expected = (visible, "each row") if visible <= 400 else (401, "index")
+    assert [(each["rows"], each["path"]) for each in explanations] == [expected] * 3
+
+
+@pytest.mark.parametrize("tenants", [FEW, MANY], ids=["few", "many"])
 @pytest.mark.parametrize("mode", MODES)
 def test_results_are_those_of_a_filter(secured: Library, tenants: list[int], mode: str) -> None:
     """In the same order, by the same scores: the best of what is visible, not some of it."""

@@ -11,8 +11,9 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from pgsearch import database as product
+from pgsearch.schema.embedding import deactivate_embedding, drop_embedding
 from pgsearch.sync import Worker
-from tests.plugins.search import LIBRARY_TENANTS, vector_of
+from tests.plugins.search import LIBRARY_TENANTS, execute_all, vector_of
 
 MODES = ("keyword", "vector", "hybrid")
 
@@ -416,6 +417,26 @@ def test_vector_search_before_an_embedding_is_active(db: product.Connection) -> 
     assert "until an embedding is active, keywords answer" in str(caught.value.diag.message_hint)
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="it is filling"):
         search(db, "cat", vector=vector_of("cat"), embedding="hash_v1")
+
+
+def test_an_embedding_that_an_old_snapshot_still_has(articles: str) -> None:
+    """By its vector nothing can be found any more, and keywords answer where they may."""
+    with product.connect(articles) as db, product.connect(articles) as other:
+        db.execute("INSERT INTO article (title) VALUES ('cats'), ('dogs')")
+        Worker(articles).drain()
+        db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        db.execute("SELECT count(*) FROM pgsearch.embedding")
+        execute_all(other, deactivate_embedding("public", "article_search", "hash_v1"))
+        execute_all(other, drop_embedding("public", "article_search", "hash_v1"))
+        assert [hit.id for hit in search(db, "cat", vector=vector_of("cat"))] == [1]
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as caught:
+            search(db, "cat", mode="vector", vector=vector_of("cat"))
+        said = caught.value.diag
+        assert said.message_primary == (
+            "pgsearch: embedding 'hash_v1' of search index article_search was dropped"
+        )
+        assert "in a new transaction" in str(said.message_hint)
+        db.execute("ROLLBACK")
 
 
 def test_an_infinite_or_empty_vector(three: product.Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -19,6 +20,7 @@ from pgsearch.sync.fill import DocumentFill
 from pgsearch.sync.reconciliation.statements import ReconcileStatements
 from pgsearch.sync.statements import Statements
 from pgsearch.testing import HashEmbedder
+from tests.integration.test_worker_concurrency import eventually
 from tests.plugins.reconcile import SHAPES
 from tests.plugins.search import create, execute_all
 from tests.plugins.worker import STORY, Stories, Watching
@@ -72,9 +74,10 @@ def step(stories: Stories) -> None:
     stories.execute(BEGAN)
 
 
-def about(share: float, seconds: float) -> Progress:
+def about(share: float, seconds: float, rows: int = 21) -> Progress:
     """Return what is as good as this progress; a test takes a moment."""
-    return Progress(pytest.approx(share), pytest.approx(seconds, abs=3))
+    speed = pytest.approx(rows * (1 - share) / seconds, rel=0.1)
+    return Progress(pytest.approx(share), pytest.approx(seconds, abs=3), speed)
 
 
 def test_the_rows_of_an_existing_table(old_stories: Stories) -> None:
@@ -92,8 +95,8 @@ def test_the_rows_of_an_existing_table(old_stories: Stories) -> None:
     # Seven of twenty-one, at seven a minute.
     assert second.catching_up == second.embeddings[0].filling == about(7 / 21, 120)
     assert filling(old_stories) == [
-        "documents 66 % of about 21 rows, about 30 s left",
-        "hash_v1 33 %, about 2 min left",
+        "documents 66 % of about 21 rows, 0.2 rows/s, about 30 s left",
+        "hash_v1 33 %, 0.1 rows/s, about 2 min left",
     ]
     while not status(old_stories).filled:
         step(old_stories)
@@ -125,8 +128,8 @@ def test_what_is_done_again(old_stories: Stories) -> None:
     assert found.catching_up == about(7 / 21, 120)
     assert found.embeddings[0].filling is None
     assert filling(old_stories) == [
-        "documents 66 % of about 21 rows, about 30 s left",
-        "passages 33 %, about 2 min left",
+        "documents 66 % of about 21 rows, 0.2 rows/s, about 30 s left",
+        "passages 33 %, 0.1 rows/s, about 2 min left",
     ]
 
 
@@ -191,8 +194,28 @@ def test_progress_as_json(old_stories: Stories) -> None:
     assert found["reading"] == {
         "share": pytest.approx(1 / 3),
         "left_s": pytest.approx(120, abs=6),
+        "per_s": pytest.approx(0.117, abs=0.01),
     }
-    assert found["embeddings"][0]["filling"] == {"share": 0.0, "left_s": None}
+    assert found["embeddings"][0]["filling"] == {"share": 0.0, "left_s": None, "per_s": None}
+    assert found["embeddings"][0]["indexing"] is None
+
+
+def test_an_index_that_is_being_built(stories: Stories) -> None:
+    """A transaction that has looked before keeps a build from its end."""
+    stories.insert("A story.")
+    stories.drain()
+    stories.add_embedding("hash_v2", 32)
+    with product.connect(stories.url, autocommit=False) as reader:
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT FROM story")
+        worker = threading.Thread(target=stories.drain)
+        worker.start()
+        eventually(lambda: status(stories).embeddings[1].indexing is not None)
+        assert status(stories).embeddings[0].indexing is None
+        assert "  indexing   hash_v2 " in shown(stories)
+    worker.join()
+    assert status(stories).embeddings[1].indexing is None
+    assert stories.states()["hash_v2"] == "ready"
 
 
 @pytest.mark.parametrize("kind", ["expressions and languages", "partitions"])

@@ -10,7 +10,8 @@ import pytest
 
 from pgsearch import database as product
 from pgsearch.definition import IndexDefinition, TextColumn, TypedColumn
-from tests.plugins.search import create, execute_all
+from pgsearch.sync import Worker
+from tests.plugins.search import HASH_V1, create, execute_all, vector_of
 from tests.plugins.tables import assert_documents_as_new, documents, execute, fill, search
 
 
@@ -240,3 +241,39 @@ def test_a_key_in_a_wider_type(installed: product.Connection, declared: str, act
     assert {str(key) for key in search(installed, definition, "cats")} == {"1", "3"}
     execute(installed, "DELETE FROM leaf WHERE id = '3'")
     assert len(assert_documents_as_new(installed, definition)) == 1
+
+
+@pytest.mark.parametrize("mode", ["keyword", "vector", "hybrid"])
+def test_equals_come_in_the_order_of_their_keys(
+    articles: str, db: product.Connection, mode: str
+) -> None:
+    """As the column compares them, whatever the database's own collation is; on each page."""
+    # One that compares otherwise than the database's own, where the server has such.
+    ((collation,),) = db.execute(
+        "SELECT coalesce(min(collname), 'C') FROM pg_collation WHERE collname = 'und-x-icu'"
+    )
+    execute_all(
+        db,
+        [
+            f'CREATE TABLE note (id text COLLATE "{collation}" PRIMARY KEY, body text)',
+            "INSERT INTO note SELECT unnest('{b,A,é,Z,a,B,É,z,c,C}'::text[]), 'the same storm'",
+        ],
+    )
+    index = IndexDefinition(
+        "note_search", "public", "note", (TypedColumn("id", "text"),), (TextColumn("body", "A"),)
+    )
+    create(db, index, HASH_V1)
+    Worker(articles, indexes=["note_search"]).drain()
+
+    def page(k: int, skip: int = 0) -> list[str]:
+        rows = db.execute(
+            "SELECT id FROM note_search('storm', %s, %s, mode => %s, skip => %s)",
+            [k, vector_of("storm"), mode, skip],
+        )
+        return [id_ for (id_,) in rows]
+
+    expected = [id_ for (id_,) in db.execute("SELECT id FROM note ORDER BY id")]
+    assert page(k=10) == expected
+    assert [*page(3), *page(3, 3), *page(3, 6), *page(3, 9)] == expected
+    # More than there are: another way to the same rows.
+    assert page(k=50) == expected

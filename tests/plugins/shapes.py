@@ -267,6 +267,9 @@ def revisions(shape: Shape) -> dict[str, Revision]:
         ),
         "reindex companions": Revision(call("reindex_search_index", key=[*first["key"]])),
         "secure": Revision(open_, secure) if shape.secured else Revision(secure, open_),
+        "retire": Revision(
+            call("retire_embedding", "'first'"), call("restore_embedding", "'first'")
+        ),
         "drop embedding": Revision(
             call("drop_embedding", "'first'"), call("add_embedding", "'first'", HASH_64, m=8)
         ),

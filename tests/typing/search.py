@@ -59,6 +59,8 @@ def rows_like_others(session: Session) -> None:
 def conditions() -> None:
     search(Article, "storm", where=Article.id > 3)
     search(Article, "storm", where=Article.published)
+    search(Article, "storm", where=None)
+    similar(Article, 42, where=None, unlike=None)
     search(Article, "storm", where=[Article.published, Article.title.like("S%")])
 
 

@@ -142,6 +142,13 @@ class TestSearchIndex:
         again = index(table=table, active="minilm_v1", filters=FILTERS)
         assert declared_on(table) == {"article_search": again}
 
+    def test_a_retired_embedding_does_not_answer(self) -> None:
+        retired = Embedding("old_v1", MODEL, retired=True)
+        assert index(embeddings=[retired, EMBEDDING]).active_embedding == EMBEDDING
+        assert index(embeddings=[retired]).active_embedding is None
+        error = refused(lambda: index(embeddings=[retired, EMBEDDING], active="old_v1"))
+        assert "is declared retired" in error.message
+
     @pytest.mark.parametrize(
         "change", [{"text": {"title": "A"}}, {"filters": []}, {"embeddings": []}]
     )

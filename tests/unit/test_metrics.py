@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgsearch.errors import Error
-from pgsearch.evaluate.metrics import ndcg, recall, reciprocal_rank
+from pgsearch.evaluate.metrics import (
+    ndcg,
+    overlap,
+    randomization_p,
+    rank_biased_overlap,
+    recall,
+    reciprocal_rank,
+)
 
 GRADED = {"d1": 3, "d2": 2, "d3": 3, "d4": 0, "d5": 1, "d6": 2, "d7": 3, "d8": 2}
 MANY = {f"r{i}": 1 + i % 3 for i in range(15)}
@@ -96,3 +103,50 @@ def test_moving_the_better_document_up_never_lowers_ndcg(
 @given(rankings, judgements, st.integers(1, 29))
 def test_recall_grows_with_k(ranked: list[int], judged: dict[int, int], k: int) -> None:
     assert recall(ranked, judged, k) <= recall(ranked, judged, k + 1)
+
+
+#: Two rankings, and what the package rbo 0.1.3 says of them with p = .9 and with p = .5.
+ALIKE = {
+    "shuffled": ("abcdefg", "bacdxyz", 0.6394345714285714, 0.4818452380952381),
+    "equal": ("abcdefghij", "abcdefghij", 1.0, 1.0),
+    "apart": ("abc", "xyz", 0.0, 0.0),
+    "turned round": ("abcdefghij", "jihgf", 0.2558037828214286, 0.00814577132936508),
+    "longer": ("abc", "cabdefgh", 0.855, 0.375),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_figures_of_the_package_rbo(name: str) -> None:
+    one, other, patient, hasty = ALIKE[name]
+    assert rank_biased_overlap(one, other) == pytest.approx(patient, abs=1e-12)
+    assert rank_biased_overlap(other, one, 0.5) == pytest.approx(hasty, abs=1e-12)
+
+
+def test_nothing_is_like_nothing() -> None:
+    assert overlap([], []) == rank_biased_overlap([], []) == 1
+    assert overlap(["a"], []) == rank_biased_overlap(["a"], []) == 0
+
+
+def test_overlap_looks_at_the_first_k() -> None:
+    assert overlap("abcd", "badx", 3) == pytest.approx(2 / 3)
+    assert overlap("ab", "abc", 10) == pytest.approx(2 / 3)
+
+
+@given(rankings, rankings)
+def test_likeness_is_between_0_and_1_and_mutual(one: list[int], other: list[int]) -> None:
+    for likeness in (overlap, rank_biased_overlap):
+        assert 0 <= likeness(one, other) <= 1 + 1e-12
+        assert likeness(one, other) == pytest.approx(likeness(other, one))
+        assert likeness(one, one) == pytest.approx(1)
+
+
+def test_p_is_that_of_all_signs() -> None:
+    """scipy's permutation test over all assignments gives .0390625."""
+    differences = [0.1, 0.2, -0.05, 0, 0.3, 0.12, -0.02, 0.4, 0.05, 0.01]
+    assert randomization_p(differences) == pytest.approx(0.0390625, abs=0.006)
+    assert randomization_p([-value for value in differences]) == randomization_p(differences)
+
+
+def test_no_difference_is_no_evidence() -> None:
+    assert randomization_p([]) == randomization_p([0.0, 0.0]) == randomization_p([0.5, -0.5]) == 1
+    assert randomization_p([0.1] * 40) < 0.001

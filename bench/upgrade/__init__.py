@@ -1,0 +1,1 @@
+"""What replacing a model costs the application: `python -m bench.upgrade`."""

@@ -1,0 +1,46 @@
+"""`pgsearch activate`: make an embedding the one that answers, or go back to the one before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pgsearch.cli import console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgsearch.registry import RegisteredIndex
+
+
+@click.command()
+@click.argument("index")
+@click.argument("embedding")
+@click.pass_obj
+def command(url: str | None, index: str, embedding: str) -> None:
+    """Make an embedding the one that answers; to go back, activate the other one.
+
+    It takes one short transaction. An embedding that is not ready is refused. Where migrations
+    describe the search index, say the same there: active="…" in the declaration.
+    """
+    from pgsearch import database, registry
+    from pgsearch.lifecycle import replace
+
+    with database.connect(console.use_database(url)) as connection:
+        (found,) = registry.read(connection, index)
+        replace.activate(connection, found, embedding)
+        (now,) = registry.read(connection, index)
+    for line in said(found, now, embedding):
+        click.echo(line)
+
+
+def said(before: RegisteredIndex, now: RegisteredIndex, embedding: str) -> Iterator[str]:
+    """Yield what an activation has done, and how to go back."""
+    if now.active is None or now.active.name != embedding:
+        yield f"{now.name}: {embedding} is not ready; it answers as soon as it is."
+    elif before.active is None or before.active.name == embedding:
+        yield f"{now.name}: {embedding} answers."
+    else:
+        yield f"{now.name}: {embedding} answers, and no longer {before.active.name}."
+        yield f"To go back: pgsearch activate {now.name} {before.active.name}"

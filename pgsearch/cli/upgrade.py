@@ -1,0 +1,190 @@
+"""`pgsearch upgrade`: replace the model of a search index, from adding it to activating it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pgsearch.cli import activate, compare, console, sync
+from pgsearch.errors import DatabaseError, EmbeddingFailed, Error, LifecycleError
+
+if TYPE_CHECKING:
+    from pgsearch.database import Connection
+    from pgsearch.declare import Model
+    from pgsearch.registry import RegisteredIndex
+
+#: Seconds between two looks at what another worker does.
+_LOOK_S: Final = 1.0
+
+#: What of a model's declaration has an option of its own.
+_MODEL: Final = ("provider", "revision", "dimensions", "url", "query_prompt", "document_prompt")
+
+
+@click.command()
+@click.argument("index")
+@click.option(
+    "--to",
+    "wanted",
+    required=True,
+    metavar="MODEL",
+    help="A model, as on the Hugging Face hub, a folder, or an endpoint's; or the name of an "
+    "embedding that there is.",
+)
+@click.option("--as", "name", metavar="NAME", help="What the new embedding is called.")
+@click.option("--revision", metavar="COMMIT", help="The hub commit.  [default: the newest]")
+@click.option(
+    "--dimensions", type=click.IntRange(1), help="Length of its vectors, if it cannot be asked."
+)
+@click.option("--provider", default="sentence-transformers", show_default=True)
+@click.option("--url", help="Of the provider openai: where the endpoint is.")
+@click.option("--query-prompt", default="", help="Text put in front of a query.")
+@click.option("--document-prompt", default="", help="Text put in front of a passage.")
+@console.BATCH
+@console.RATE
+@compare.what_is_asked
+@click.option("--show", default=3, show_default=True, help="Largest differences that are shown.")
+@click.option("--yes", is_flag=True, help="Activate it without asking.")
+@click.pass_obj
+def command(
+    database_url: str | None,
+    /,
+    index: str,
+    wanted: str,
+    name: str | None,
+    batch: int,
+    rate: float | None,
+    show: int,
+    yes: bool,
+    **options: Any,
+) -> None:
+    """Replace the model of a search index: add, fill, compare, ask, activate.
+
+    The old embedding answers until the new one is activated, and stays ready after that, so that
+    the way back is as short. Interrupted, it goes on where it stopped. What is asked of both for
+    the comparison is given as for `pgsearch compare`; without it there is none.
+
+    Example: pgsearch upgrade article_search --to BAAI/bge-small-en-v1.5 --judgements ./judged
+    """
+    from pgsearch import database, registry
+    from pgsearch.evaluate.gate import Requirement, require
+    from pgsearch.lifecycle import replace
+
+    declared = {option: options.pop(option) for option in _MODEL}
+    requirements = tuple(map(Requirement.parse, options.pop("required")))
+    asked = {
+        source: options.pop(source) for source in ("queries", "judgements", "judgements_table")
+    }
+    if requirements and not any(asked.values()):
+        raise Error(
+            "--require needs something to compare by.",
+            hint="Pass --queries, --judgements or --judgements-table.",
+        )
+    uri = console.use_database(database_url)
+    with database.connect(uri, row_security=True) as connection:
+        (found,) = registry.read(connection, index)
+        embedding = _added(connection, found, wanted, name, declared)
+        found = _filled(connection, uri, found, embedding, batch, rate)
+        old = found.active
+        if old is None or old.name == embedding:
+            click.echo(f"{found.name}: {embedding} answers already.")
+            return
+        if any(asked.values()):
+            comparison = compare.run(connection, found, old.name, embedding, **asked, **options)
+            compare.tell(comparison, show)
+            require(requirements, comparison.figures())
+        if not yes:
+            click.confirm(f"Activate {embedding} in place of {old.name}?", abort=True)
+        replace.activate(connection, found, embedding)
+        (now,) = registry.read(connection, index)
+    for line in activate.said(found, now, embedding):
+        click.echo(line)
+    (new,) = (each for each in now.embeddings if each.name == embedding)
+    click.echo("Where the search index is declared, declare the same:")
+    click.echo(f"  Embedding({embedding!r}, {new.model!r}), and active={embedding!r}")
+
+
+def _added(
+    connection: Connection,
+    index: RegisteredIndex,
+    wanted: str,
+    name: str | None,
+    declared: dict[str, Any],
+) -> str:
+    """Add the embedding unless it is there; return its name."""
+    from pgsearch import names
+    from pgsearch.declare import Embedding
+    from pgsearch.lifecycle import replace
+    from pgsearch.models.pin import pinned
+
+    known = {embedding.name: embedding for embedding in index.embeddings}
+    if wanted in known:
+        if known[wanted].state == "retired":
+            replace.restore(connection, index, wanted)
+        return wanted
+    called = name or names.embedding_name(wanted)
+    if called in known and known[called].model.name == wanted:
+        return called  # this is the second run
+    model = pinned(wanted, **declared)
+    replace.add(connection, index, Embedding(called, model))
+    click.echo(f"{index.name}: {called} is added, {_described(model)}.")
+    return called
+
+
+def _described(model: Model) -> str:
+    revision = f" at {model.revision}" if model.revision else ""
+    return f"{model.name}{revision}, {model.dimensions} dimensions"
+
+
+def _filled(
+    connection: Connection,
+    uri: str,
+    index: RegisteredIndex,
+    embedding: str,
+    batch: int,
+    rate: float | None,
+) -> RegisteredIndex:
+    """Work until an embedding is ready, together with other workers; return the search index."""
+    from pgsearch import registry
+    from pgsearch.sync import Worker
+
+    with console.progress() as display:
+        worker = Worker(
+            uri,
+            indexes=[index.name],
+            batch_rows=batch,
+            backfill_rate=rate,
+            on_progress=sync.show(display),
+        )
+        while True:
+            report = worker.drain()
+            (found,) = registry.read(connection, index.name)
+            state = _state(found, embedding)
+            if state in ("ready", "active"):
+                return found
+            if report.problems:
+                raise report.problems[0]
+            if report.failed or report.parked:
+                raise EmbeddingFailed(
+                    f"The model of {embedding} failed on {max(report.failed, report.parked):,} "
+                    f"documents, so that it is {state} still.",
+                    hint="`pgsearch status` shows the error; run this again to go on.",
+                )
+            # Another worker has leased what is left, or builds the index.
+            time.sleep(_LOOK_S)
+
+
+def _state(index: RegisteredIndex, name: str) -> str:
+    for embedding in index.embeddings:
+        if embedding.name == name:
+            if embedding.state == "retired":
+                raise LifecycleError(
+                    f"Embedding {name!r} of search index {index.name} was retired meanwhile.",
+                    hint="Run this again to restore it.",
+                )
+            return embedding.state
+    raise DatabaseError(
+        f"Embedding {name!r} of search index {index.name} was dropped meanwhile.",
+        hint="Run this again to add it anew.",
+    )

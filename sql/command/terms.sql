@@ -1,0 +1,4 @@
+WITH asked AS MATERIALIZED (
+  SELECT term, btrim(term::text, '''') AS word, document_frequency, idf, tier
+  FROM {terms}({query}, {depth}{configuration})
+)

@@ -1,0 +1,1 @@
+SELECT pgsearch.retire_embedding({schema_literal}, {index_literal}, {embedding_literal})

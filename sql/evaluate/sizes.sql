@@ -1,0 +1,7 @@
+-- What an embedding takes on disk: its vectors, what one of them takes (of a few; NULL without any),
+-- and its HNSW index.
+SELECT
+  (SELECT count({column}) FROM {chunk}),
+  (SELECT avg(pg_column_size(sample.vector))::double precision
+   FROM (SELECT {column} AS vector FROM {chunk} WHERE {column} IS NOT NULL LIMIT 100) AS sample),
+  coalesce(pg_relation_size(to_regclass({hnsw_index_name})), 0)
