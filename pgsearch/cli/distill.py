@@ -34,8 +34,8 @@ _WORDS = {
     help="Leave out words in fewer documents. By default none, and under row-level security "
     "those in fewer than 20.",
 )
-@click.option("--texts", type=click.IntRange(100), default=30_000, show_default=True,
-              help="Texts to learn from.")  # fmt: skip
+@click.option("--texts", type=click.IntRange(100), default=5_000, show_default=True,
+              help="Short texts to learn from, whose vectors the model makes.")  # fmt: skip
 @click.option("--off", is_flag=True, help="Take the encoder away, and let workers build none.")
 @click.pass_obj
 def command(

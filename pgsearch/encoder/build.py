@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -21,7 +23,7 @@ from pgsearch.encoder.tokens import (
     vocabulary,
     words_of,
 )
-from pgsearch.encoder.train import Bags, Schedule, encode, start, train
+from pgsearch.encoder.train import Bags, Course, Schedule, encode, start, train
 from pgsearch.errors import LifecycleError
 from pgsearch.models.protocol import Embedder
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
@@ -41,11 +43,16 @@ _SECURED_AT_LEAST: Final = 20
 #: Texts that a passage gives at most: more would say the same again.
 _TEXTS_OF_EACH: Final = 20
 
-#: The share of the texts that is kept apart to compare, and how many at most.
-_HELD_SHARE, _HELD_MOST = 0.05, 1000
+#: The share of the passages that is kept apart to compare, how many at most, and texts of them.
+_HELD_SHARE, _HELD_PASSAGES, _HELD_MOST = 0.05, 200, 500
 
-#: Passages among which neighbours are looked for.
+#: Passages among which neighbours are looked for, and how few say nothing.
 _NEIGHBOURS: Final = 5000
+_ENOUGH_NEIGHBOURS: Final = 100
+
+#: Numbers of all token vectors together, for a worker has other things to keep, too: training takes
+#: twelve bytes for each.
+_NUMBERS: Final = 30_000_000
 
 
 @dataclass(frozen=True)
@@ -53,16 +60,18 @@ class Size:
     """How much an encoder is made of, and how large it becomes.
 
     Args:
-        texts: Texts to learn from.
-        passages: Passages that they are cut from, and in which words are counted.
-        words: Words that it knows, at most.
+        texts: Short texts to learn from, whose vectors the model has to make.
+        passages: Passages to learn from, whose vectors are there.
+        words: Words that it knows, at most; fewer where vectors are long.
         parts: Parts of words that it knows, at most.
+        words_asked: Words, the most frequent ones, whose vectors the model has to make.
     """
 
-    texts: int = 30_000
-    passages: int = 10_000
+    texts: int = 5_000
+    passages: int = 20_000
     words: int = 30_000
     parts: int = 20_000
+    words_asked: int = 12_000
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,15 @@ class Step:
     name: str
     done: int
     total: int | None = None
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A passage to learn from: the number of its document, its text and its vector."""
+
+    document: int
+    content: str
+    vector: Floats
 
 
 class Stopped(Exception):
@@ -181,34 +199,15 @@ class _Work:
 
     def run(self, schedule: Schedule, at_least: int, began: float) -> Distilled:
         """Do all of it, and write what was built."""
-        documents, passages = self._read()
-        words = words_of(self.connection, passages, self._check)
-        counts = document_counts(documents, words)
-        known = vocabulary(
-            self.connection,
-            counts,
-            at_least=at_least,
-            most_words=self.size.words,
-            most_parts=self.size.parts,
-        )
-        wanted = min(self.size.texts, _TEXTS_OF_EACH * len(passages))
-        texts = pieces(passages, wanted, seed=self.embedding.id)
-        bags = bags_of(self.connection, words_of(self.connection, texts, self._check), known)
-        kept = [n for n, bag in enumerate(bags) if bag]
-        texts, bags = [texts[n] for n in kept], [bags[n] for n in kept]
-        held = min(_HELD_MOST, int(len(texts) * _HELD_SHARE))
-        targets = self._embed([*texts, *known.words])
-        table = start(
-            targets[len(texts) :],
-            _idf(known.words, counts, len(set(documents))),
-            known.parts_of,
-            len(known.parts),
-        )
-        targets = targets[: len(texts)]
-        self._train(table, Bags(bags[held:], known.parts_of), targets[held:], schedule)
-        fidelity = self._compare(
-            encode(table, Bags(bags[:held], known.parts_of)), targets[:held], bags[:held]
-        )
+        passages = self._read()
+        held = set(_drawn(len(passages), self.embedding.id))
+        learned = [p for n, p in enumerate(passages) if n not in held]
+        compared = [p for n, p in enumerate(passages) if n in held]
+        words = words_of(self.connection, [p.content for p in learned], self._check)
+        counts = document_counts([p.document for p in learned], words)
+        known = self._vocabulary(counts, at_least)
+        table = self._learn(learned, words, known, counts, schedule)
+        fidelity = self._compare(table, compared, known, learned)
         self._check()
         self.on_step(Step("write", 0, len(known)))
         version = store.write(
@@ -224,22 +223,89 @@ class _Work:
         seconds = time.perf_counter() - began
         return Distilled(self.embedding.name, version, len(known), fidelity, seconds)
 
+    def _vocabulary(self, counts: Counter[str], at_least: int) -> Vocabulary:
+        """Return the tokens, as many as there is memory for."""
+        size, room = self.size, _NUMBERS // self.embedding.model.dimensions
+        share = min(1.0, room / (size.words + size.parts))
+        return vocabulary(
+            self.connection,
+            counts,
+            at_least=at_least,
+            most_words=int(size.words * share),
+            most_parts=int(size.parts * share),
+        )
+
+    def _learn(
+        self,
+        passages: Sequence[Passage],
+        words: Sequence[Sequence[str]],
+        known: Vocabulary,
+        counts: Counter[str],
+        schedule: Schedule,
+    ) -> Floats:
+        """Return the vectors of all tokens.
+
+        They are learned from passages at first, whose vectors are there already, then from texts as
+        short as queries, as the model reads a query.
+        """
+        import numpy as np
+
+        bags = Bags([known.numbers(set(found)) for found in words], known.parts_of)
+        targets = np.array([p.vector for p in passages], dtype=np.float32)
+        documents = len({p.document for p in passages})
+        wanted = min(self.size.texts, _TEXTS_OF_EACH * len(passages))
+        texts = pieces([p.content for p in passages], wanted, seed=self.embedding.id)
+        short, texts = self._bags(texts, known)
+        words_asked = known.words[: self.size.words_asked]
+        made = self._embed([*texts, *words_asked])
+        asked, of_words = made[: len(texts)], made[len(texts) :]
+        weights = _idf(known.words, counts, documents)
+        table = start(bags, targets, of_words, weights, len(known.parts))
+        of_passages = Course(schedule.passages, schedule.passage_rate, dropped=0.0)
+        of_texts = Course(schedule.texts, schedule.text_rate, dropped=schedule.dropped)
+        courses = ((of_passages, bags, targets), (of_texts, Bags(short, known.parts_of), asked))
+        total = sum(course.seen(len(texts)) * len(texts) for course, texts, _ in courses)
+
+        def tick(done: int) -> None:
+            self._check()
+            self.on_step(Step("train", done, total))
+
+        for course, learned, wanted_vectors in courses:
+            train(table, learned, wanted_vectors, course, self.embedding.id, tick)
+        return table
+
+    def _bags(
+        self, texts: Sequence[str], known: Vocabulary
+    ) -> tuple[list[list[int | Sequence[int]]], list[str]]:
+        """Return texts in tokens, and the texts; those of which no token is known are left out."""
+        bags = bags_of(self.connection, words_of(self.connection, texts, self._check), known)
+        kept = [n for n, bag in enumerate(bags) if bag]
+        return [bags[n] for n in kept], [texts[n] for n in kept]
+
     def _check(self) -> None:
         if not self.go_on():
             raise Stopped
 
-    def _read(self) -> tuple[list[int], list[str]]:
-        """Return passages, each with the number of its document."""
+    def _read(self) -> list[Passage]:
+        """Return passages with their vectors, of unit length."""
+        import numpy as np
+
         self.on_step(Step("read", 0))
+        wanted = self.size.passages
         rows = self.connection.execute(
             store.compose("passages", self.index, self.embedding.column),
-            self._sample(self.size.passages),
-        ).fetchall()
-        return [row[0] for row in rows], [row[1] for row in rows]
-
-    def _sample(self, wanted: int) -> dict[str, float | int]:
-        percent = min(100.0, 130.0 * wanted / max(self.corpus.passages, 1))
-        return {"percent": percent, "seed": self.embedding.id, "limit": wanted}
+            {
+                "percent": min(100.0, 130.0 * wanted / max(self.corpus.passages, 1)),
+                "seed": self.embedding.id,
+                "limit": wanted,
+            },
+        )
+        found = []
+        for document, content, sent in rows:
+            vector = store.numbers(sent)
+            length = max(float(np.linalg.norm(vector)), 1e-12)
+            found.append(Passage(document, content, vector / length))
+        return found
 
     def _embed(self, texts: Sequence[str]) -> Floats:
         """Return the model's vectors of queries, of unit length."""
@@ -255,41 +321,43 @@ class _Work:
         rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12)
         return rows
 
-    def _train(self, table: Floats, bags: Bags, targets: Floats, schedule: Schedule) -> None:
-        total = schedule.epochs * len(bags)
-
-        def tick(done: int) -> None:
-            self._check()
-            self.on_step(Step("train", done, total))
-
-        train(table, bags, targets, schedule, self.embedding.id, tick)
-
     def _compare(
-        self, made: Floats, targets: Floats, bags: Sequence[Sequence[int | Sequence[int]]]
+        self,
+        table: Floats,
+        held: Sequence[Passage],
+        known: Vocabulary,
+        learned: Sequence[Passage],
     ) -> Fidelity:
-        """Compare vectors of texts that were kept apart with the model's."""
+        """Compare vectors of texts from passages that were kept apart with the model's."""
         import numpy as np
 
-        texts = len(made)
+        wanted = min(_HELD_MOST, _TEXTS_OF_EACH * len(held))
+        texts = pieces([p.content for p in held], wanted, seed=self.embedding.id)
+        bags, texts = self._bags(texts, known)
+        if not texts:
+            return Fidelity(texts=0, cosine=0.0, neighbours=None, unknown=0.0)
+        made, targets = encode(table, Bags(bags, known.parts_of)), self._embed(texts)
         words = sum(map(len, bags))
         unknown = sum(not isinstance(word, int) for bag in bags for word in bag)
-        rows = self.connection.execute(
-            store.compose("neighbours", self.index, self.embedding.column),
-            self._sample(_NEIGHBOURS),
-        ).fetchall()
         neighbours = None
-        if texts and len(rows) >= 100:
-            passages = np.array([row[0] for row in rows], dtype=np.float32)
-            passages /= np.linalg.norm(passages, axis=1, keepdims=True).clip(min=1e-12)
+        among = [p.vector for p in (*held, *learned)[:_NEIGHBOURS]]
+        if len(among) >= _ENOUGH_NEIGHBOURS:
+            passages = np.array(among, dtype=np.float32)
             near = [np.argpartition(-(v @ passages.T), 10, axis=1)[:, :10] for v in (made, targets)]
             shared = (len(np.intersect1d(a, b)) for a, b in zip(*near, strict=True))
-            neighbours = sum(shared) / (10 * texts)
+            neighbours = round(sum(shared) / (10 * len(texts)), 4)
         return Fidelity(
-            texts=texts,
-            cosine=round(float((made * targets).sum(axis=1).mean()), 4) if texts else 0.0,
-            neighbours=None if neighbours is None else round(neighbours, 4),
+            texts=len(texts),
+            cosine=round(float((made * targets).sum(axis=1).mean()), 4),
+            neighbours=neighbours,
             unknown=round(unknown / words, 4) if words else 0.0,
         )
+
+
+def _drawn(passages: int, seed: int) -> list[int]:
+    """Return the numbers of the passages that are kept apart."""
+    wanted = min(_HELD_PASSAGES, int(passages * _HELD_SHARE))
+    return random.Random(seed).sample(range(passages), wanted)  # noqa: S311  no secret
 
 
 def bags_of(

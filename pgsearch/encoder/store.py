@@ -191,6 +191,16 @@ def switch_off(
         )
 
 
+def numbers(sent: bytes) -> Floats:
+    """Return the numbers of a real[] as PostgreSQL sends it: a length before each of them."""
+    import numpy as np
+
+    head = 20  # dimensions, flags, type, length and lower bound
+    return np.frombuffer(sent, dtype=[("size", ">i4"), ("value", ">f4")], offset=head)[
+        "value"
+    ].astype(np.float32)
+
+
 def _halves(vectors: Floats) -> Iterator[bytes]:
     """Yield vectors as a halfvec is sent: its dimensions, and numbers of two bytes."""
     head = pack(">hh", vectors.shape[1], 0)

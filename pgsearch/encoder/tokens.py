@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,6 +38,10 @@ class Vocabulary:
     def tokens(self) -> list[str]:
         """All tokens by number: words, then parts."""
         return [*self.words, *self.parts]
+
+    def numbers(self, tokens: Iterable[str]) -> list[int]:
+        """Return the numbers of those tokens that are known, in order."""
+        return sorted(self._numbers[token] for token in tokens if token in self._numbers)
 
     def get(self, token: str) -> int | None:
         """Return a token's number; None if it is not known."""

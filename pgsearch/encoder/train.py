@@ -26,17 +26,48 @@ class Schedule:
     """How long is trained, and how.
 
     Args:
-        epochs: How often each text is seen.
-        batch: Texts per step.
-        rate: The length of the first step; it goes down to nothing.
-        dropped: The share of known words that are taken for unknown, so that parts learn, too.
+        passages: How often each passage is seen.
+        texts: How often each short text is seen, after that.
+        passage_rate: The length of the first step with passages; it goes down to nothing.
+        text_rate: The same with texts.
+        dropped: The share of known words that are taken for unknown in texts, so that parts learn.
     """
 
-    epochs: int = 5
-    batch: int = 256
-    rate: float = 0.02
+    passages: int = 3
+    texts: int = 2
+    passage_rate: float = 0.001
+    text_rate: float = 0.0003
     dropped: float = 0.1
 
+
+@dataclass(frozen=True)
+class Course:
+    """One part of a schedule.
+
+    Args:
+        epochs: How often each text is seen.
+        rate: The length of the first step; it goes down to nothing.
+        dropped: The share of known words that are taken for unknown.
+        batch: Texts per step.
+    """
+
+    epochs: int
+    rate: float
+    dropped: float
+    batch: int = 128
+
+    def seen(self, texts: int) -> int:
+        """Return how often each of so many texts is seen: more often where there are few."""
+        steps = max(1, -(-texts // self.batch))
+        return max(self.epochs, min(_MOST_EPOCHS, -(-_LEAST_STEPS // steps)))
+
+
+#: What the model's own vector of a word counts beside the passages that hold the word.
+_OWN: Final = 3.0
+
+#: Steps at least, but for texts that would be seen more often than this.
+_LEAST_STEPS: Final = 150
+_MOST_EPOCHS: Final = 20
 
 _BETA_1: Final = 0.9
 _BETA_2: Final = 0.99
@@ -53,11 +84,11 @@ class Bags:
     def __init__(
         self, texts: Sequence[Sequence[int | Sequence[int]]], parts_of: Sequence[Sequence[int]]
     ) -> None:
-        self._texts = texts
-        self._parts_of = parts_of
+        self.texts = texts
+        self.parts_of = parts_of
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self.texts)
 
     def batch(
         self, chosen: Numbers, dropped: float, draw: np.random.Generator
@@ -69,10 +100,10 @@ class Bags:
         tokens: list[int] = []
         weights: list[float] = []
         for row, text in enumerate(chosen.tolist()):
-            for word in self._texts[text]:
+            for word in self.texts[text]:
                 parts: Sequence[int]
                 if isinstance(word, int):
-                    parts = self._parts_of[word] if dropped and draw.random() < dropped else ()
+                    parts = self.parts_of[word] if dropped and draw.random() < dropped else ()
                     if not parts:
                         rows.append(row)
                         tokens.append(word)
@@ -91,27 +122,38 @@ class Bags:
         )
 
 
-def start(
-    word_vectors: Floats, weights: Floats, parts_of: Sequence[Sequence[int]], parts: int
-) -> Floats:
+def start(bags: Bags, targets: Floats, word_vectors: Floats, weights: Floats, parts: int) -> Floats:
     """Return the vectors to begin with.
 
-    A word has the model's own vector of it, as long as the word is rare; a part has the mean of the
-    words that hold it.
+    A word has the model's vector of it, and a little of the mean of the passages that hold it, as
+    long as the word is rare; a part has the mean of the words that hold it. Of both the mean of all
+    is taken away, for what all texts have in common says nothing.
 
     Args:
-        word_vectors: The model's vector of each word.
+        bags: Passages as words.
+        targets: Their vectors.
+        word_vectors: The model's vectors of the first words, the most frequent ones.
         weights: How much each word says.
-        parts_of: The numbers of each word's parts, behind those of the words.
-        parts: How many parts there are.
+        parts: How many parts there are, behind the words.
     """
     import numpy as np
 
-    words = len(word_vectors)
-    table = np.zeros((words + parts, word_vectors.shape[1]), dtype=np.float32)
-    table[:words] = word_vectors * weights[:, None]
+    words = len(weights)
+    table = np.zeros((words + parts, targets.shape[1]), dtype=np.float32)
     counts = np.zeros(words + parts, dtype=np.float32)
-    for word, numbers in enumerate(parts_of):
+    for text, target in zip(bags.texts, targets, strict=True):
+        table[text] += target
+        counts[text] += 1
+    found = table[:words]
+    found -= counts[:words, None] * targets.mean(axis=0)
+    found /= np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-6)
+    if len(word_vectors):
+        own = word_vectors - word_vectors.mean(axis=0)
+        own /= np.linalg.norm(own, axis=1, keepdims=True).clip(min=1e-6)
+        found[: len(own)] += _OWN * own
+    found /= np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-6)
+    found *= weights[:, None]
+    for word, numbers in enumerate(bags.parts_of):
         if numbers:
             table[numbers] += table[word]
             counts[numbers] += 1
@@ -123,7 +165,7 @@ def train(
     table: Floats,
     bags: Bags,
     targets: Floats,
-    schedule: Schedule,
+    course: Course,
     seed: int,
     tick: Callable[[int], None] = lambda _: None,
 ) -> None:
@@ -133,7 +175,7 @@ def train(
         table: The vectors of tokens, which are changed in place.
         bags: The texts.
         targets: The model's vector of each text, of unit length.
-        schedule: How long, and how.
+        course: How long, and how.
         seed: Which texts come first, and which words are taken for unknown.
         tick: Called with the number of texts after each step.
     """
@@ -141,15 +183,16 @@ def train(
 
     draw = np.random.default_rng(seed)
     first, second = np.zeros_like(table), np.zeros_like(table)
-    steps = schedule.epochs * -(-len(bags) // schedule.batch)
+    epochs = course.seen(len(bags))
+    steps = epochs * -(-len(bags) // course.batch)
     step = 0
-    for _ in range(schedule.epochs):
+    for _ in range(epochs):
         order = draw.permutation(len(bags))
-        for begin in range(0, len(bags), schedule.batch):
-            chosen = order[begin : begin + schedule.batch]
-            rate = schedule.rate * (1 - step / steps)
+        for begin in range(0, len(bags), course.batch):
+            chosen = order[begin : begin + course.batch]
+            rate = course.rate * (1 - step / steps)
             step += 1
-            _step(table, first, second, bags.batch(chosen, schedule.dropped, draw),
+            _step(table, first, second, bags.batch(chosen, course.dropped, draw),
                   targets[chosen], rate, step)  # fmt: skip
             tick(len(chosen))
 

@@ -33,8 +33,8 @@ _LAST = ("bour", "lage", "rming", "erian", "egraph", "oding", "ding", "mingly", 
 #: A hundred words of which no two are alike, but for their parts.
 WORDS = [first + last for first in _FIRST for last in _LAST]
 
-SMALL = Size(texts=1500, passages=500, words=500, parts=2000)
-QUICK = Schedule(epochs=3, batch=128)
+SMALL = Size(texts=1000, passages=500, words=500, parts=2000)
+QUICK = Schedule(passage_rate=0.005, text_rate=0.003)
 DIMENSIONS = {"hash_v1": 64, "hash_v2": 32}
 
 
@@ -89,7 +89,7 @@ def encoded(filled: product.Connection) -> product.Connection:
 
 def test_text_alone_finds_what_the_model_finds(filled: product.Connection) -> None:
     built = distill(filled)
-    assert (built.version, built.fidelity.texts) == (1, 75)
+    assert (built.version, built.fidelity.texts) == (1, 120)
     assert built.fidelity.cosine > 0.95
     assert built.fidelity.neighbours is not None
     assert built.fidelity.neighbours > 0.7
@@ -189,7 +189,7 @@ def test_a_new_one_takes_the_place_of_the_old_at_once(
     with product.connect(articles) as reader, reader.transaction():
         reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         assert value(reader, made) == before
-        assert distill(encoded, schedule=Schedule(epochs=1)).version == 2
+        assert distill(encoded, schedule=Schedule(text_rate=0.02)).version == 2
         assert value(reader, made) == before
     assert value(encoded, made) != before
 
@@ -371,7 +371,7 @@ def run(url: str, *arguments: str) -> str:
 
 def test_the_command_builds_it_and_takes_it_away(articles: str, filled: product.Connection) -> None:
     said = run(articles, "article_search", "--texts", "500")
-    assert re.match(r"hash_v1: encoder 1, [\d,]+ tokens, in \d+ s\. On 25 texts kept apart", said)
+    assert re.match(r"hash_v1: encoder 1, [\d,]+ tokens, in \d+ s\. On \d+ texts kept apart", said)
     assert versions(filled) == [(1, True)]
     assert run(articles, "article_search", "hash_v1", "--off").startswith("hash_v1: no encoder")
     assert versions(filled) == [(1, False)]
@@ -408,6 +408,6 @@ def test_a_hot_standby_answers(
             assert {encoder for _, _, encoder in found} == {"database"}
             embedded = "SELECT article_search_embed('storrming')::text"
             assert value(connection, embedded) == value(encoded, embedded)
-            distill(encoded, schedule=Schedule(epochs=1))
+            distill(encoded, schedule=Schedule(text_rate=0.02))
             standby.wait(primary, follower)
             assert value(connection, embedded) == value(encoded, embedded)
