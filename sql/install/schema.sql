@@ -81,6 +81,8 @@ CREATE TABLE pgsearch.embedding (
   fill_key          jsonb,
   filled_at         timestamptz,
   fill_started_at   timestamptz,
+  -- What a million tokens cost at the model's provider, to tell what a fill costs.
+  token_price       double precision,
   UNIQUE (search_index_id, name)
 );
 COMMENT ON TABLE pgsearch.embedding IS 'Model versions of each search index and their states';

@@ -12,7 +12,9 @@ ALTER TABLE pgsearch.embedding
   -- the last one was.
   ADD COLUMN fill_key jsonb,
   ADD COLUMN filled_at timestamptz,
-  ADD COLUMN fill_started_at timestamptz;
+  ADD COLUMN fill_started_at timestamptz,
+  -- What a million tokens cost at the model's provider, to tell what a fill costs.
+  ADD COLUMN token_price double precision;
 
 -- The first embedding of a search index was always filled by the queue.
 UPDATE pgsearch.embedding SET filled_at = clock_timestamp() WHERE state <> 'filling';
