@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from operator import mul
 from typing import Any, NamedTuple
 
@@ -193,7 +194,7 @@ def test_the_best_of_all_passages(shelf: Shelf, data: st.DataObject) -> None:
     assert [hit.score for hit in found] == pytest.approx([score for _, score in expected])
     # Where two documents score the same but for the last digit, they may come either way round.
     scores = [score for _, score in expected]
-    if all(a == b or not math.isclose(a, b) for a, b in zip(scores, scores[1:], strict=False)):
+    if all(a == b or not math.isclose(a, b) for a, b in pairwise(scores)):
         assert [(hit.id, hit.ordinal) for hit in found] == [key for key, _ in expected]
     for hit in found:
         assert hit.ordinal is not None
