@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
@@ -217,6 +218,8 @@ class Embedding:
         ef_construction: HNSW: candidates looked at for each node, 4 to 1000, at least 2 m.
         adopt: A column of the table that holds vectors which this model has made before; they
             are taken over when the embedding is added. It may be left out later.
+        price: What a million tokens cost at the model's provider, in whatever currency: then
+            `pgsearch status` and `pgsearch compare` say what a fill costs, by an estimate.
         retired: Whether it is kept as it is, for a while: workers no longer embed for it, and no
             search may ask for it. Taken back, it is filled with what has changed.
     """
@@ -227,6 +230,7 @@ class Embedding:
     m: int = 16
     ef_construction: int = 64
     adopt: str | None = field(default=None, compare=False)
+    price: float | None = field(default=None, compare=False)
     retired: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -236,6 +240,11 @@ class Embedding:
                 f"Embedding {self.name!r}: m={self.m}, ef_construction={self.ef_construction} "
                 "is not what HNSW takes: m from 2 to 100, ef_construction from 2 m to 1000.",
                 hint="Leave both out for pgvector's defaults, 16 and 64.",
+            )
+        if self.price is not None and not 0 < self.price < math.inf:
+            raise DeclarationError(
+                f"Embedding {self.name!r}: price={self.price!r} is no price.",
+                hint="Write what a million tokens cost, or leave it out.",
             )
 
 

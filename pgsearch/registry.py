@@ -41,6 +41,8 @@ class RegisteredEmbedding:
     adopt_column: str | None = None
     adopt_generation: int | None = None
     filled: bool = True
+    #: What a million tokens cost, where it is declared.
+    token_price: float | None = None
 
     @property
     def is_live(self) -> bool:
@@ -206,6 +208,7 @@ def _embedding(row: dict[str, Any]) -> RegisteredEmbedding:
         adopt_column=row["adopt_column"],
         adopt_generation=row["adopt_generation"],
         filled=row["filled"],
+        token_price=row["token_price"],
     )
 
 

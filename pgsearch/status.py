@@ -38,6 +38,22 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What an embedding costs at its model's provider, in the currency of the declared price.
+
+    Both are estimates, of four characters to a token; vectors that were taken over from equal
+    content, or adopted, cost nothing and are counted all the same.
+
+    Args:
+        so_far: Of the vectors that are there.
+        to_come: Of those that are missing; None where nobody knows how many there will be.
+    """
+
+    so_far: float
+    to_come: float | None
+
+
+@dataclass(frozen=True)
 class EmbeddingStatus:
     """One embedding: how many chunks have its vector, and its HNSW index.
 
@@ -50,6 +66,8 @@ class EmbeddingStatus:
         index_bytes: Size of the HNSW index; None until it is built.
         index_valid: Whether the index can be used; None until it is built.
         filling: How far its fill is; None once it is filled.
+        cost: About what its vectors have cost so far, and what the missing ones will cost, at the
+            declared price of its model; None without a price.
         indexing: How far the build of its HNSW index is; None while none is being built.
     """
 
@@ -62,6 +80,7 @@ class EmbeddingStatus:
     index_valid: bool | None
     filling: Progress | None
     indexing: Progress | None
+    cost: Cost | None
 
 
 @dataclass(frozen=True)
@@ -238,6 +257,11 @@ def _embedding(
         # While rows are still read, nobody knows how many chunks there will be.
         left = max(chunks - vectors, 0) if index.filled else None
         filling = catching_up or _progress(vectors, left, vectors, seconds)
+    chunk_tokens, cost = found.pop("chunk_tokens"), None
+    if embedding.token_price is not None:
+        of_one = embedding.token_price * (chunk_tokens or 0) / 1e6
+        missing = max(chunks - vectors, 0) if embedding.is_live else 0
+        cost = Cost(of_one * vectors, of_one * missing if index.filled else None)
     return EmbeddingStatus(
         name=embedding.name,
         model=embedding.model.name,
@@ -245,6 +269,7 @@ def _embedding(
         coverage=vectors / chunks if chunks else None,
         filling=filling,
         indexing=indexing,
+        cost=cost,
         **found,
     )
 

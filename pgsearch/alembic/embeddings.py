@@ -49,6 +49,7 @@ class AddEmbeddingOp(_EmbeddingOp):
         self.model = embedding.model
         self.m = embedding.m
         self.ef_construction = embedding.ef_construction
+        self.price = embedding.price
 
     @classmethod
     def add_embedding(
@@ -60,6 +61,7 @@ class AddEmbeddingOp(_EmbeddingOp):
         *,
         m: int = 16,
         ef_construction: int = 64,
+        price: float | None = None,
         schema: str | None = None,
     ) -> None:
         """Add an embedding: a column, which workers fill; nothing waits for them.
@@ -71,9 +73,10 @@ class AddEmbeddingOp(_EmbeddingOp):
             model: The model, pinned.
             m: HNSW: neighbours per node.
             ef_construction: HNSW: candidates looked at for each node.
+            price: What a million tokens cost at the model's provider, to tell what a fill costs.
             schema: The source table's schema.
         """
-        declared = Embedding(name, model, m=m, ef_construction=ef_construction)
+        declared = Embedding(name, model, m=m, ef_construction=ef_construction, price=price)
         operations.invoke(cls(index, declared, schema=schema))
 
     def reverse(self) -> MigrateOperation:
@@ -104,6 +107,7 @@ class AdoptEmbeddingOp(AddEmbeddingOp):
         column: str,
         m: int = 16,
         ef_construction: int = 64,
+        price: float | None = None,
         schema: str | None = None,
     ) -> None:
         """Add an embedding, and take over the vectors that a column of the table holds.
@@ -121,9 +125,10 @@ class AdoptEmbeddingOp(AddEmbeddingOp):
             column: The column that holds them, of type vector or halfvec.
             m: HNSW: neighbours per node.
             ef_construction: HNSW: candidates looked at for each node.
+            price: What a million tokens cost at the model's provider, to tell what a fill costs.
             schema: The source table's schema.
         """
-        declared = Embedding(name, model, m=m, ef_construction=ef_construction)
+        declared = Embedding(name, model, m=m, ef_construction=ef_construction, price=price)
         operations.invoke(cls(index, declared, column=column, schema=schema))
 
 

@@ -111,12 +111,12 @@ _CALLS: dict[type[PgsearchOp], tuple[str, tuple[str, ...], dict[str, Any]]] = {
     embeddings.AddEmbeddingOp: (
         "add_embedding",
         ("index", "name", "model"),
-        {"m": 16, "ef_construction": 64, "schema": None},
+        {"m": 16, "ef_construction": 64, "price": None, "schema": None},
     ),
     embeddings.AdoptEmbeddingOp: (
         "adopt_embedding",
         ("index", "name", "model"),
-        {"column": None, "m": 16, "ef_construction": 64, "schema": None},
+        {"column": None, "m": 16, "ef_construction": 64, "price": None, "schema": None},
     ),
     embeddings.ReindexEmbeddingOp: (
         "reindex_embedding",

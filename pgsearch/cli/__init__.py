@@ -16,8 +16,8 @@ from pgsearch.errors import Error
 
 #: Every verb and what the overview says of it.
 VERBS = {
-    "activate": "Make an embedding the one that answers, or go back to the one before.",
-    "compare": "Ask two embeddings the same queries, and see which answers better.",
+    "activate": "Make an embedding the one that answers, or go back.",
+    "compare": "Ask two embeddings the same queries, and judge them.",
     "demo": "Show it all on the documentation of Python's standard library.",
     "doctor": "Look for damage, and print the operations that mend it.",
     "init": "Prepare a project's Alembic environment; show the diff first.",

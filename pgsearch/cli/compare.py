@@ -198,8 +198,9 @@ def _table(comparison: Comparison) -> Table:
     from rich.table import Table
 
     one, other = comparison.first, comparison.second
+    headings = (one.name, other.name, "difference", *(("p",) if comparison.judged else ()))
     table = Table("")
-    for heading in (one.name, other.name, "difference", "p"):
+    for heading in headings:
         table.add_column(heading, justify="right")
     for name, judged in comparison.judged.items():
         table.add_row(
@@ -209,11 +210,11 @@ def _table(comparison: Comparison) -> Table:
             f"{judged.difference:+.4f}",
             "< .001" if judged.p < 0.001 else f"{judged.p:.3f}",
         )
-    table.add_row(f"overlap{comparison.k}", "", "", f"{comparison.overlap:.3f}", "")
-    table.add_row("rbo", "", "", f"{comparison.rbo:.3f}", "")
+    table.add_row(f"overlap{comparison.k}", "", "", f"{comparison.overlap:.3f}")
+    table.add_row("rbo", "", "", f"{comparison.rbo:.3f}")
     for name, first, second in _costs(one, other):
         ratio = f"x {second / first:.2f}" if first and second else ""
-        table.add_row(name, _number(first), _number(second), ratio, "")
+        table.add_row(name, _number(first), _number(second), ratio)
     for column in table.columns:
         console.never_cut(column)
     return table
@@ -232,6 +233,8 @@ def _costs(one: Side, other: Side) -> Iterator[tuple[str, float | None, float | 
             percentile(other.search_ms, percent),
         )
     yield "GB per million chunks", _gigabytes(one), _gigabytes(other)
+    if one.cost_per_million is not None or other.cost_per_million is not None:
+        yield "cost per million chunks", one.cost_per_million, other.cost_per_million
 
 
 def _gigabytes(side: Side) -> float | None:

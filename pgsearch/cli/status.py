@@ -11,7 +11,7 @@ from pgsearch.cli import console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pgsearch.status import EmbeddingStatus, IndexStatus, Progress
+    from pgsearch.status import Cost, EmbeddingStatus, IndexStatus, Progress
 
 _STATE_COLOURS = {"active": "green", "ready": "cyan", "retired": "dim"}
 
@@ -98,12 +98,24 @@ def _filling(index: IndexStatus) -> list[str]:
         filling.append(("passages", "", index.catching_up))
     lines = [("filling", *each) for each in filling]
     lines += [("indexing", each.name, "", each.indexing) for each in index.embeddings]
-    return [
+    costs = [
+        f"  cost       {escape(each.name)} about {each.cost.so_far:,.2f} so far"
+        + _to_come(each.cost)
+        for each in index.embeddings
+        if each.cost is not None
+    ]
+    return costs + [
         # Rounded down: it is not done before it is.
         f"  {what:<10} {escape(name)} {int(progress.share * 100)} %{of}{_left(progress)}"
         for what, name, of, progress in lines
         if progress is not None and progress.share is not None
     ]
+
+
+def _to_come(cost: Cost) -> str:
+    if cost.to_come is None:
+        return ", and more to come"
+    return f", {cost.to_come:,.2f} to come" if cost.to_come else ""
 
 
 def _left(progress: Progress) -> str:

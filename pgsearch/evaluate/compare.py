@@ -59,6 +59,8 @@ class Side:
         vectors: Chunks that have its vector.
         vector_bytes: What a vector takes in the table, on average; None without any.
         index_bytes: Size of its HNSW index.
+        cost_per_million: About what a million chunks cost at its model's provider, at the declared
+            price; None without one.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Side:
     vectors: int
     vector_bytes: float | None
     index_bytes: int
+    cost_per_million: float | None
 
     @property
     def bytes_per_million(self) -> float | None:
@@ -295,8 +298,8 @@ def _ask(
 
 def _sizes(
     connection: Connection, index: RegisteredIndex, embedding: RegisteredEmbedding
-) -> tuple[int, float | None, int]:
-    """Return the number of vectors, the bytes of one, and the bytes of the HNSW index."""
+) -> tuple[int, float | None, int, float | None]:
+    """Return the vectors, the bytes of one and of the HNSW index, and the cost of a million."""
     from psycopg.sql import SQL, Identifier, Literal
 
     from pgsearch import resources
@@ -311,8 +314,10 @@ def _sizes(
         )
     ).fetchone()
     assert row is not None
-    vectors, vector_bytes, index_bytes = row
-    return vectors, vector_bytes, index_bytes
+    vectors, vector_bytes, index_bytes, chunk_tokens = row
+    price = embedding.token_price
+    cost = None if price is None or chunk_tokens is None else price * chunk_tokens
+    return vectors, vector_bytes, index_bytes, cost
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -31,7 +31,12 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 from pgsearch.declare import Embedding
 from pgsearch.definition import IndexDefinition
 from pgsearch.schema.passages import passage_score, passages_statement
-from pgsearch.schema.search import HYBRID_DEPTH, search_statement
+from pgsearch.schema.search import (
+    FILTERED_CHUNKS,
+    HYBRID_DEPTH,
+    SPARE_CHUNKS,
+    search_statement,
+)
 
 #: Columns of a hit behind the source key, as in the composite type of the SQL function.
 HIT_COLUMNS: tuple[ColumnElement[Any], ...] = (
@@ -123,7 +128,8 @@ class Request:
     @property
     def chunks(self) -> int:
         """How many chunks the vector leg takes these documents from."""
-        return self.depth + 20
+        chunks = self.depth + SPARE_CHUNKS
+        return chunks if self.rows is None else max(chunks, FILTERED_CHUNKS)
 
     @property
     def is_conditional(self) -> bool:

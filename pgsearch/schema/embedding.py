@@ -35,6 +35,12 @@ def add_embedding(
                 ", {}, (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {})"
             ).format(Literal(adopt), Identifier(schema, IndexNames(index).generation)),
         }
+    # Only where it is said: the registry of an older version has no place for it.
+    said = embedding.price is not None
+    holes |= {
+        "priced_columns": SQL(", token_price") if said else SQL(""),
+        "priced_values": SQL(", {}").format(Literal(embedding.price)) if said else SQL(""),
+    }
     return [
         plain(statements(render("embedding/check.sql", holes))),
         locked(f"The column of embedding {embedding.name}", render("embedding/column.sql", holes)),

@@ -44,8 +44,13 @@ PARAMETERS: Final = {
 HYBRID_DEPTH: Final = 100
 
 #: Rows that a filter leaves are few up to here: to look at each takes less time than the scan of
-#: an HNSW index that passes over the others.
+#: an HNSW index that passes over the others. In the function it grows with the documents.
 FEW_ROWS: Final = 4000
+
+#: Chunks that the vector leg takes its documents from: under a filter never fewer than these, for
+#: the scan ends with the last of them, and the nearest are found the better the longer it goes on.
+SPARE_CHUNKS: Final = 20
+FILTERED_CHUNKS: Final = 100
 
 MODES: Final = ("keyword", "vector", "hybrid")
 FUSIONS: Final = ("exact", "rrf")
@@ -142,11 +147,14 @@ def _distances(holes: Mapping[str, Composable], distance: SQL) -> dict[str, Comp
     }
 
 
-def _narrowing(definition: IndexDefinition, rows: Composable) -> dict[str, Composable]:
+def _narrowing(
+    definition: IndexDefinition, rows: Composable, few_rows: Composable | None = None
+) -> dict[str, Composable]:
     """Return the parts that look only at some rows, but for `few_chunks`."""
+    few_rows = few_rows or Literal(FEW_ROWS)
     narrowed = SQL("JOIN ({}) AS filter USING ({})").format(rows, _holes(definition)["key"])
-    limit = SQL("{} + 1").format(Literal(FEW_ROWS))
-    return _few(definition, rows, limit, SQL("")) | {"narrowed": narrowed}
+    limit = SQL("{} + 1").format(few_rows)
+    return _few(definition, rows, few_rows, limit, SQL("")) | {"narrowed": narrowed}
 
 
 def _hidden(definition: IndexDefinition) -> dict[str, Composable]:
@@ -158,8 +166,9 @@ def _hidden(definition: IndexDefinition) -> dict[str, Composable]:
     table = Identifier(definition.schema, definition.table)
     rows = SQL("SELECT {} FROM {} AS source").format(_holes(definition)["source_key"], table)
     hidden = _is_hidden(definition)
-    limit = SQL("CASE WHEN {} THEN {} + 1 ELSE 0 END").format(hidden, Literal(FEW_ROWS))
-    return _few(definition, rows, limit, SQL("AND {}").format(hidden))
+    few_rows = Literal(FEW_ROWS)
+    limit = SQL("CASE WHEN {} THEN {} + 1 ELSE 0 END").format(hidden, few_rows)
+    return _few(definition, rows, few_rows, limit, SQL("AND {}").format(hidden))
 
 
 def _is_hidden(definition: IndexDefinition) -> Composable:
@@ -169,11 +178,15 @@ def _is_hidden(definition: IndexDefinition) -> Composable:
 
 
 def _few(
-    definition: IndexDefinition, rows: Composable, limit: Composable, hidden: Composable
+    definition: IndexDefinition,
+    rows: Composable,
+    few_rows: Composable,
+    limit: Composable,
+    hidden: Composable,
 ) -> dict[str, Composable]:
     holes = _holes(definition) | {
         "rows": rows,
-        "few_rows": Literal(FEW_ROWS),
+        "few_rows": few_rows,
         "few_limit": limit,
         "and_hidden": hidden,
     }
@@ -266,6 +279,9 @@ def function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "search_object": Literal(f"FUNCTION {identity}"),
         **parameter_literals(all_parameters),
         "hybrid_depth": Literal(HYBRID_DEPTH),
+        "spare_chunks": Literal(SPARE_CHUNKS),
+        "filtered_chunks": Literal(FILTERED_CHUNKS),
+        "few_rows": Literal(FEW_ROWS),
         **_function_parts(definition),
         **_filter_holes(definition, filters, first=first),
     }
@@ -335,7 +351,7 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
     }
     holes |= _distances(holes, _OPERATOR)
     rows = SQL("SELECT {} FROM {} AS source WHERE %1$s").format(key, view)
-    parts: dict[str, Composable] = _narrowing(definition, rows)
+    parts: dict[str, Composable] = _narrowing(definition, rows, few_rows=SQL("%2$s"))
     parts["few_chunks"] = _part("few_chunks", holes | {"conditional": SQL("%2$s")})
     parts["conditional"] = _part("conditional", holes)
     narrowing = {"narrowed": SQL("%1$s"), "unless_few": SQL("%2$s")}

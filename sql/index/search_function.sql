@@ -65,10 +65,11 @@ BEGIN
       mode := 'keyword';
     END IF;
     depth := CASE mode WHEN 'hybrid' THEN greatest({hybrid_depth}, 2 * (k + skip)) ELSE k + skip END;
-    chunks := depth + 20;
+    chunks := depth + {spare_chunks};
     stored := 'chunk.' || quote_ident(answering.column_name);
     IF filters <> '' THEN
-      few := format($part${few}$part$, filters);
+      chunks := greatest(chunks, {filtered_chunks});
+      few := format($part${few}$part$, filters, pgsearch.few_rows(answering.documents, {few_rows}));
       few_documents := $part$
 {few_documents}$part$;
       few_chunks := format($part$

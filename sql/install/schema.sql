@@ -81,6 +81,8 @@ CREATE TABLE pgsearch.embedding (
   fill_key          jsonb,
   filled_at         timestamptz,
   fill_started_at   timestamptz,
+  -- What a million tokens cost at the model's provider, to tell what a fill costs.
+  token_price       double precision,
   UNIQUE (search_index_id, name)
 );
 COMMENT ON TABLE pgsearch.embedding IS 'Model versions of each search index and their states';
@@ -888,9 +890,16 @@ CREATE FUNCTION pgsearch.usual_ef_search(documents bigint, chunks integer, is_fi
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN least(
-  greatest(300, chunks, round(150 * sqrt(coalesce(documents, 0) / 200000.0)))
+  greatest(300, chunks, round(300 * power(coalesce(documents, 0) / 200000.0, 0.4)))
     * CASE WHEN is_filtered THEN 2 ELSE 1 END,
   1000)::integer;
+
+
+-- How many rows that a filter leaves are few: to look at each takes less time than a scan of the HNSW
+-- index that passes over the others, which takes the longer the more there are.
+CREATE FUNCTION pgsearch.few_rows(documents bigint, at_least integer) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN round(at_least * greatest(1, power(coalesce(documents, 0) / 200000.0, 2 / 3.0)))::integer;
 
 
 -- What SQLAlchemy's statements ask of pgvector, whatever the caller's search_path: here its names are

@@ -12,7 +12,9 @@ ALTER TABLE pgsearch.embedding
   -- the last one was.
   ADD COLUMN fill_key jsonb,
   ADD COLUMN filled_at timestamptz,
-  ADD COLUMN fill_started_at timestamptz;
+  ADD COLUMN fill_started_at timestamptz,
+  -- What a million tokens cost at the model's provider, to tell what a fill costs.
+  ADD COLUMN token_price double precision;
 
 -- The first embedding of a search index was always filled by the queue.
 UPDATE pgsearch.embedding SET filled_at = clock_timestamp() WHERE state <> 'filling';
@@ -383,9 +385,16 @@ CREATE FUNCTION pgsearch.usual_ef_search(documents bigint, chunks integer, is_fi
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN least(
-  greatest(300, chunks, round(150 * sqrt(coalesce(documents, 0) / 200000.0)))
+  greatest(300, chunks, round(300 * power(coalesce(documents, 0) / 200000.0, 0.4)))
     * CASE WHEN is_filtered THEN 2 ELSE 1 END,
   1000)::integer;
+
+
+-- How many rows that a filter leaves are few: to look at each takes less time than a scan of the HNSW
+-- index that passes over the others, which takes the longer the more there are.
+CREATE FUNCTION pgsearch.few_rows(documents bigint, at_least integer) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN round(at_least * greatest(1, power(coalesce(documents, 0) / 200000.0, 2 / 3.0)))::integer;
 
 
 -- What SQLAlchemy's statements ask of pgvector, whatever the caller's search_path: here its names are

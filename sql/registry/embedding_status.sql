@@ -11,6 +11,9 @@ SELECT
   (SELECT i.indisvalid FROM pg_catalog.pg_index AS i
    WHERE i.indexrelid = to_regclass({hnsw_index_name})) AS index_valid,
   extract(epoch FROM clock_timestamp() - e.fill_started_at)::double precision AS fill_s,
+  -- About the tokens of a passage: four characters each, by the first few passages.
+  (SELECT avg(length(sample.content)) / 4
+   FROM (SELECT content FROM {chunk} LIMIT 200) AS sample)::double precision AS chunk_tokens,
   build.blocks_done, build.blocks_total,
   extract(epoch FROM clock_timestamp() - build.query_start)::double precision AS build_s
 FROM pgsearch.embedding AS e

@@ -77,6 +77,7 @@ def test_the_better_embedding_is_better_by_every_metric(compared: Stories, folde
     assert 0 <= found["rbo"] < 0.9
     # 3 dimensions take less than 64, in the table and in the index.
     assert found["figures"]["size_ratio"] < 1
+    assert found["first"]["cost_per_million"] is None
     assert found["first"]["vectors"] == found["second"]["vectors"] == 40
     worst = found["queries"][found["unlike"][0]]
     assert found["second"]["answers"][list(JUDGED).index(worst)][0][0] != [str(JUDGED[worst])]
@@ -115,6 +116,10 @@ def test_queries_without_judgements_show_what_differs_side_by_side(
     assert "ndcg" not in done.stdout
     assert any(text in done.stdout for text in JUDGED)
     assert "1: The harbour was full" in done.stdout
+    assert "cost per million" not in done.stdout
+    compared.execute("UPDATE pgsearch.embedding SET token_price = 2 WHERE name = 'weak_v1'")
+    priced = run(compared, "hash_v1", "weak_v1", "--queries", str(queries), "--mode", "vector")
+    assert "cost per million chunks" in priced.stdout
 
 
 def test_a_gate_is_met_or_not(compared: Stories, folder: Path) -> None:

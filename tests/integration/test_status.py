@@ -14,12 +14,15 @@ from psycopg.sql import SQL, Identifier
 from pgsearch import database as product
 from pgsearch import registry
 from pgsearch.cli import main
+from pgsearch.declare import Embedding
+from pgsearch.errors import DeclarationError
+from pgsearch.schema.embedding import add_embedding
 from pgsearch.schema.index import alter_search_index
-from pgsearch.status import IndexStatus, Progress, read_status
+from pgsearch.status import Cost, IndexStatus, Progress, read_status
 from pgsearch.sync.fill import DocumentFill
 from pgsearch.sync.reconciliation.statements import ReconcileStatements
 from pgsearch.sync.statements import Statements
-from pgsearch.testing import HashEmbedder
+from pgsearch.testing import HashEmbedder, hash_model
 from tests.integration.test_worker_concurrency import eventually
 from tests.plugins.reconcile import SHAPES
 from tests.plugins.search import create, execute_all
@@ -239,3 +242,26 @@ def test_rows_are_estimated_by_what_postgresql_has_counted(
     installed.execute(SQL("DELETE FROM {}").format(table))
     size = ReconcileStatements(shape.definition).size
     assert installed.execute(size).fetchone() == rows
+
+
+def test_what_a_fill_costs(stories: Stories) -> None:
+    """At a thousand for a million tokens, and four characters to a token."""
+    stories.insert(*("x" * 40 + f" {n:07}" for n in range(6)))
+    stories.drain()
+    declared = Embedding("hash_v2", hash_model(32), price=1000.0)
+    execute_all(stories.connection, add_embedding("public", STORY.name, declared))
+    before = status(stories)
+    assert [embedding.cost for embedding in before.embeddings] == [
+        None,
+        Cost(0, pytest.approx(6 * 12 * 1000 / 1e6)),
+    ]
+    assert "  cost       hash_v2 about 0.00 so far, 0.07 to come\n" in shown(stories)
+    stories.drain()
+    assert status(stories).embeddings[1].cost == Cost(pytest.approx(0.072), 0)
+    assert "  cost       hash_v2 about 0.07 so far\n" in shown(stories)
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, float("inf"), float("nan")])
+def test_what_is_no_price(price: float) -> None:
+    with pytest.raises(DeclarationError, match="is no price"):
+        Embedding("hash_v2", hash_model(32), price=price)
