@@ -24,8 +24,8 @@ STALE = ("serve", "hide")
 
 MAX_CHUNK_TOKENS = 8192
 
-#: Each filter is a parameter of the search function at least, of which there can be a hundred.
-MAX_FILTERS = 90
+#: Each filter is a parameter of the search functions at least, of which there can be a hundred.
+MAX_FILTERS = 89
 
 
 class TypedColumn(NamedTuple):

@@ -38,7 +38,7 @@ __all__ = ["SearchRetriever"]
 #: Fields that are arguments of `pgsearch.search`.
 _OPTIONS = (
     "limit", "where", "mode", "index", "embedding", "language", "ef_search", "fusion",
-    "keyword_weight",
+    "keyword_weight", "passages", "per_document",
 )  # fmt: skip
 
 
@@ -48,6 +48,9 @@ class SearchRetriever(BaseRetriever):
     A document's `page_content` is the row's nearest passage, its `id` the row's key as text. Its
     metadata holds the key, `columns`, score, keyword_score, similarity and stale. Of a row that no
     worker has read yet, which is found by its words, `page_content` is the beginning of its text.
+    With `passages=True` documents are the best passages instead, several of one row among them:
+    `id` is then the key with the passage's ordinal, as in "42#3", and the metadata holds ordinal
+    and document_score, too.
 
     Arguments of `pgsearch.search` may be given with each call, as in `invoke("…", limit=3)`. A
     `where` of a call narrows what the retriever's own `where` leaves.
@@ -75,6 +78,8 @@ class SearchRetriever(BaseRetriever):
     ef_search: int | None = None
     fusion: str = "exact"
     keyword_weight: float | None = None
+    passages: bool = False
+    per_document: int | None = None
 
     @model_validator(mode="after")
     def _check(self) -> SearchRetriever:

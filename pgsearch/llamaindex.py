@@ -35,7 +35,9 @@ class SearchRetriever(BaseRetriever):
     A node's text is the row's nearest passage, its id the row's key as text. Its metadata holds
     the key, `columns`, score, keyword_score, similarity and stale; of these only `columns` are
     shown to language models. Of a row that no worker has read yet, which is found by its words,
-    the text is the beginning of the row's.
+    the text is the beginning of the row's. With `passages=True` nodes are the best passages
+    instead, several of one row among them: the id is then the key with the passage's ordinal, as
+    in "42#3", and the metadata holds ordinal and document_score, too.
 
     The vector of a query is made by the search index's own model: an embedding in a QueryBundle,
     which any other retriever may have put there, is left aside.
@@ -47,7 +49,8 @@ class SearchRetriever(BaseRetriever):
         content: "passage", or "document" for all of a row's text.
         columns: More of a row for the metadata: attributes of the class, or columns of the table.
         limit: How many nodes; this, `where`, `mode`, `index`, `embedding`, `language`, `ef_search`,
-            `fusion` and `keyword_weight` are arguments of `pgsearch.search`.
+            `fusion`, `keyword_weight`, `passages` and `per_document` are arguments of
+            `pgsearch.search`.
         callback_manager: What is told of each call.
         verbose: Whether LlamaIndex prints what it does.
 
@@ -72,6 +75,8 @@ class SearchRetriever(BaseRetriever):
         ef_search: int | None = None,
         fusion: str = "exact",
         keyword_weight: float | None = None,
+        passages: bool = False,
+        per_document: int | None = None,
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
@@ -85,6 +90,8 @@ class SearchRetriever(BaseRetriever):
             "ef_search": ef_search,
             "fusion": fusion,
             "keyword_weight": keyword_weight,
+            "passages": passages,
+            "per_document": per_document,
         }
         self._retrieval = Retrieval(source, engine, async_engine, content, columns, options)
         super().__init__(callback_manager=callback_manager, verbose=verbose)

@@ -17,19 +17,19 @@ MAX_BYTES = 63
 #: Columns that companion tables, results and searches use; a key column must not be called so.
 RESERVED_COLUMNS = frozenset(
     {
-        "attempts", "bound", "claimed_by", "content", "content_hash", "distance", "encoder",
-        "enqueued_at", "failed_at", "generation", "keyword_rank", "keyword_score", "last_error",
-        "lease", "leased_until", "length", "lost", "not_before", "ordinal", "passage",
-        "queue_id", "rewrite", "score", "similarity", "stale", "texts", "truncated", "tsconfig",
-        "tsv", "vector_rank",
+        "attempts", "bound", "claimed_by", "content", "content_hash", "distance", "document_score",
+        "encoder", "enqueued_at", "failed_at", "generation", "keyword_rank", "keyword_score",
+        "last_error", "lease", "leased_until", "length", "lost", "not_before", "ordinal", "passage",
+        "passage_rank", "queue_id", "rewrite", "score", "similarity", "stale", "texts", "truncated",
+        "tsconfig", "tsv", "vector_rank",
     }
 )  # fmt: skip
 
-#: Parameters of every search function, and PL/pgSQL's `found`; a filter must not be called so.
+#: Parameters of the search functions, and PL/pgSQL's `found`; a filter must not be called so.
 RESERVED_PARAMETERS = frozenset(
     {
-        "ef_search", "embedding", "found", "fusion", "k", "keyword_weight", "mode", "query",
-        "query_language", "skip", "vector",
+        "ef_search", "embedding", "found", "fusion", "k", "keyword_weight", "mode", "per_document",
+        "query", "query_language", "skip", "vector",
     }
 )  # fmt: skip
 
@@ -119,6 +119,11 @@ class IndexNames:
         return f"{self.index}_hit"
 
     @property
+    def passage(self) -> str:
+        """Composite type: one passage that a search for passages found."""
+        return f"{self.index}_passage"
+
+    @property
     def row(self) -> str:
         """Composite type: what is read of one source row: key, texts, configuration."""
         return f"{self.index}_row"
@@ -169,6 +174,16 @@ class IndexNames:
     def replaced(self) -> str:
         """Function: the search function before its parameters changed, for a moment."""
         return f"{self.index}_replaced"
+
+    @property
+    def passages(self) -> str:
+        """Function: answers a query with passages."""
+        return f"{self.index}_passages"
+
+    @property
+    def passages_replaced(self) -> str:
+        """Function: `passages` before its parameters changed, for a moment."""
+        return f"{self.index}_passages_replaced"
 
     @property
     def terms(self) -> str:
@@ -242,7 +257,7 @@ class IndexNames:
     def routines(self) -> tuple[str, ...]:
         """The functions in the schema of the source table, but for the search function."""
         made = (self.capture, self.isolated, self.fill, self.rewrite, self.watch, self.refresh)
-        asked = (self.terms, self.encode, self.embed)
+        asked = (self.passages, self.terms, self.encode, self.embed)
         return (*asked, self.read, self.expression, self.evaluate, *made)
 
     @property

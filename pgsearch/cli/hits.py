@@ -46,7 +46,9 @@ def print_table(index: RegisteredIndex, rows: list[dict[str, Any]], *, explain: 
     for name in key:
         # Folded where it is too long: half a key finds nothing.
         table.add_column(Text(name), overflow="fold")
-    for heading in ("score", "keyword", "similarity"):
+    of_passages = "ordinal" in rows[0]
+    headings = ["ordinal"] if of_passages else []
+    for heading in (*headings, "score", "keyword", "similarity"):
         table.add_column(heading, justify="right", no_wrap=True)
     if is_explained:
         table.add_column("terms", overflow="fold")
@@ -54,6 +56,7 @@ def print_table(index: RegisteredIndex, rows: list[dict[str, Any]], *, explain: 
     for row in rows:
         table.add_row(
             *(Text(str(row[name])) for name in key),
+            *([_ordinal(row["ordinal"])] if of_passages else ()),
             _number(row["score"]),
             *_legs(row, explain=explain),
             *([_found(row["explanation"])] if is_explained else ()),
@@ -109,6 +112,10 @@ def _text(row: dict[str, Any]) -> Text:
     parts = re.split("<b>(.*?)</b>", " ".join(row["snippet"].split()))
     # What is between the marks stands at odd places.
     return Text.assemble(*((part, "bold" if n % 2 else "") for n, part in enumerate(parts)))
+
+
+def _ordinal(value: int | None) -> str:
+    return "-" if value is None else str(value)
 
 
 def _number(value: float | None) -> str:

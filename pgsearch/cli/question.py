@@ -31,6 +31,7 @@ class Question:
         filters: Parameters for filters and their values, as in "tenant_id=7".
         snippets: Whether hits have a snippet.
         explain: Whether hits have an explanation.
+        passages: Whether passages are asked for instead of rows.
     """
 
     query: str | None
@@ -43,6 +44,7 @@ class Question:
     filters: Sequence[str]
     snippets: bool
     explain: bool
+    passages: bool
 
     def ask(self, connection: Connection, index: RegisteredIndex) -> list[dict[str, Any]]:
         """Return the hits, best first, as the search function's columns have them.
@@ -115,6 +117,8 @@ class Question:
         holes = definition_holes(index.definition)
         holes |= {"hit_key": key, "others": others, "arguments": SQL(", ").join(given)}
         asked, more = self._more(holes)
+        if self.passages:
+            holes["search"] = holes["passages"]
         template = SQL(resources.sql("command/search.sql"))
         return template.format(**{**holes, "asked": asked, "more": more})
 

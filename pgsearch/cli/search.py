@@ -81,6 +81,8 @@ def _arguments_last(given: list[str], valued: set[str]) -> list[str]:
 @click.option("--ef-search", type=int, help="Candidates of the HNSW scan.")
 @click.option("--fusion", type=click.Choice(["exact", "rrf"]), help="How legs become one score.")
 @click.option("--keyword-weight", type=float, help="What keywords count in it.")
+@click.option("--passages", is_flag=True, help="The best passages instead of the best rows.")
+@click.option("--per-document", type=int, help="How many of them of one row at most.")
 @click.option("--snippets", is_flag=True, help="The part of each passage that answers.")
 @click.option("--explain", is_flag=True, help="The place in each leg, and the query's terms.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per result.")
@@ -97,6 +99,8 @@ def command(
     ef_search: int | None,
     fusion: str | None,
     keyword_weight: float | None,
+    passages: bool,
+    per_document: int | None,
     **asked: Any,
 ) -> None:
     """Ask a search index; the model of its active embedding reads the query.
@@ -111,6 +115,7 @@ def command(
     from pgsearch.cli.question import Question
 
     _check(query, like, mode)
+    _check_passages(like, per_document, passages=passages)
     question = Question(
         query=query,
         like=like,
@@ -121,7 +126,9 @@ def command(
             "ef_search": ef_search,
             "fusion": fusion,
             "keyword_weight": keyword_weight,
+            "per_document": per_document,
         },
+        passages=passages,
         **asked,
     )
     with database.connect(console.use_database(url), row_security=True) as connection:
@@ -143,3 +150,11 @@ def _check(query: str | None, like: tuple[str, ...], mode: str) -> None:
         raise click.UsageError("--similar-to compares vectors: leave --mode out.")
     if query is not None and not query.strip():
         raise QueryError("The query is empty.", hint="Pass at least one word.")
+
+
+def _check_passages(like: tuple[str, ...], per_document: int | None, *, passages: bool) -> None:
+    """Raise unless passages can be asked for so."""
+    if like and passages:
+        raise click.UsageError("--similar-to finds rows: leave --passages out.")
+    if per_document is not None and not passages:
+        raise click.UsageError("--per-document limits passages: add --passages.")

@@ -12,6 +12,7 @@ from pgsearch.drift.finding import Finding, Mend
 from pgsearch.drift.relations import Relations
 from pgsearch.drift.subject import NOTE, Run, Subject, ask, literals
 from pgsearch.schema.filters import filter_parameters
+from pgsearch.schema.passages import PASSAGES_PARAMETERS
 from pgsearch.schema.search import PARAMETERS
 
 #: Names of types in the catalogue, where SQL has others.
@@ -184,7 +185,9 @@ class Capture:
         """Return the function of a name with the parameters that pgsearch gives it."""
         candidates = [found for found in self._found if found["name"] == name]
         if name == self._names.search:
-            return next((f for f in candidates if self._is_search(f)), None)
+            return self._search(candidates, PARAMETERS, self._names.hit)
+        if name == self._names.passages:
+            return self._search(candidates, PASSAGES_PARAMETERS, self._names.passage)
         wanted = {
             self._names.fill: ["jsonb", "int4"],
             self._names.rewrite: ["jsonb"],
@@ -198,10 +201,18 @@ class Capture:
         }.get(name, [])
         return next((f for f in candidates if (f["arguments"] or []) == wanted), None)
 
-    def _is_search(self, found: Mapping[str, Any]) -> bool:
+    def _search(
+        self, candidates: Sequence[dict[str, Any]], parameters: Mapping[str, str], result: str
+    ) -> dict[str, Any] | None:
+        """Return the search function with these parameters before the filters, and this result."""
+        return next((f for f in candidates if self._is_search(f, parameters, result)), None)
+
+    def _is_search(
+        self, found: Mapping[str, Any], parameters: Mapping[str, str], result: str
+    ) -> bool:
         definition = self._subject.definition
-        names = list(PARAMETERS)
-        types = [_TYPE_NAMES.get(type_, type_) for type_ in PARAMETERS.values()]
+        names = list(parameters)
+        types = [_TYPE_NAMES.get(type_, type_) for type_ in parameters.values()]
         if definition.language_column is not None:
             names.append("query_language")
             types.append("text")
@@ -209,7 +220,7 @@ class Capture:
         wanted = [self._relations.types[filter_.type] for filter_ in filters]
         given = found["argument_types"][len(types) :]
         return (
-            found["result"] == self._names.hit
+            found["result"] == result
             and found["argument_names"] == [*names, *(filter_.name for filter_ in filters)]
             and found["arguments"][: len(types)] == types
             and len(wanted) == len(given)

@@ -104,18 +104,25 @@ def tables(definition: IndexDefinition) -> tuple[Table, ...]:
 def composite_types(definition: IndexDefinition) -> dict[str, tuple[Column, ...]]:
     """Return the composite types with their attributes."""
     key = tuple(Column(column.name, column.type) for column in definition.key)
+    hit = (
+        *key,
+        Column("score", "double precision"),
+        Column("keyword_score", "double precision"),
+        Column("keyword_rank", "integer"),
+        Column("similarity", "double precision"),
+        Column("vector_rank", "integer"),
+        Column("passage", "text"),
+        Column("stale", "boolean"),
+        Column("encoder", "text"),
+    )
     return {
         definition.names.row: (*key, Column("texts", "text[]"), Column("tsconfig", "regconfig")),
-        definition.names.hit: (
-            *key,
-            Column("score", "double precision"),
-            Column("keyword_score", "double precision"),
-            Column("keyword_rank", "integer"),
-            Column("similarity", "double precision"),
-            Column("vector_rank", "integer"),
-            Column("passage", "text"),
-            Column("stale", "boolean"),
-            Column("encoder", "text"),
+        definition.names.hit: hit,
+        definition.names.passage: (
+            *hit,
+            Column("ordinal", "integer"),
+            Column("passage_rank", "integer"),
+            Column("document_score", "double precision"),
         ),
     }
 

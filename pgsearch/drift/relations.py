@@ -64,6 +64,7 @@ class Relations:
         if self.get(names.generation, "S") is None:
             yield subject.finding(f"sequence {names.generation}", "is missing", Mend.RECREATE)
         yield from self.composite_type(names.hit, Mend.RECREATE)
+        yield from self.composite_type(names.passage, Mend.ALTER)
         yield from self.companion_indexes()
         for embedding in subject.embeddings.values():
             yield from self._embedding(embedding)

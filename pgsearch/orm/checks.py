@@ -62,3 +62,19 @@ def check_options(ef_search: int | None, fusion: str, keyword_weight: float | No
         raise QueryError(
             f"keyword_weight={keyword_weight} is no weight.", hint="Pass 0 or more, as in 4.0."
         )
+
+
+def check_passages(per_document: int | None, *, passages: bool) -> None:
+    """Raise QueryError unless a limit of passages for each document means something."""
+    if per_document is None:
+        return
+    if not passages:
+        raise QueryError(
+            f"per_document={per_document} limits passages, but documents are asked for.",
+            hint="Pass passages=True, too.",
+        )
+    if per_document < 1:
+        raise QueryError(
+            f"per_document={per_document} leaves no passage.",
+            hint="Pass 1 or more, or leave it out for no limit.",
+        )

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, Table, and_, select
 from sqlalchemy.orm import Bundle
 
 from pgsearch.declare import SearchIndex
-from pgsearch.orm.statement import HIT_COLUMNS
+from pgsearch.orm.statement import HIT_COLUMNS, PASSAGE_COLUMNS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Row
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Hit(NamedTuple):
-    """What made a row a result.
+    """What made a row, or a passage of it, a result.
 
     Attributes:
         score: By which results are ordered; comparable within one query only.
@@ -31,6 +31,9 @@ class Hit(NamedTuple):
         snippet: The part of the passage that answers, where snippets were asked for: what was
             found is between <b> and </b>, and nothing is escaped.
         explanation: Why it is a hit, where that was asked for: see `search`.
+        ordinal: Where passages were asked for: the number of this one in its document, from 0.
+        passage_rank: Its place among the passages of its document.
+        document_score: The score of its document, which is that of its nearest passage.
     """
 
     score: float
@@ -42,6 +45,9 @@ class Hit(NamedTuple):
     stale: bool
     snippet: str | None = None
     explanation: dict[str, object] | None = None
+    ordinal: int | None = None
+    passage_rank: int | None = None
+    document_score: float | None = None
 
 
 class _HitBundle(Bundle[Hit]):
@@ -76,8 +82,12 @@ def select_hits(
     """
     key = [column.name for column in table.primary_key.columns]
     same_row = and_(*(table.c[name] == hits.c[name] for name in key))
-    found = [*(hits.c[str(column.key)] for column in HIT_COLUMNS), *more]
+    found: list[ColumnElement[Any]] = [hits.c[str(column.key)] for column in HIT_COLUMNS]
     order = [hits.c.score.desc().nulls_last(), *(hits.c[name] for name in key)]
+    if "passage_rank" in hits.c:
+        found += [hits.c[str(column.key)] for column in PASSAGE_COLUMNS]
+        order.append(hits.c.passage_rank)
+    found += more
     if isinstance(source, (Table, SearchIndex)):
         return cast("Select[Any]", select(table, *found).join(hits, same_row).order_by(*order))
     bundle = _HitBundle("hit", *found)

@@ -30,7 +30,7 @@ from pgsearch.declare import SearchIndex
 from pgsearch.errors import DeclarationError
 from pgsearch.orm.hit import Hit
 from pgsearch.orm.select import search
-from pgsearch.orm.statement import HIT_COLUMNS
+from pgsearch.orm.statement import HIT_COLUMNS, PASSAGE_COLUMNS
 from pgsearch.orm.target import find_index, list_conditions
 
 #: Where a search is executed: with a session of its own for each.
@@ -43,6 +43,9 @@ CONTENTS: Final = ("passage", "document")
 #: What of a hit is in the metadata.
 HIT_FIELDS: Final = ("score", "keyword_score", "similarity", "stale")
 
+#: What of a passage is there, too.
+PASSAGE_FIELDS: Final = ("ordinal", "document_score")
+
 #: Characters of a text that stand for a token where no worker has counted them yet.
 _CHARS_PER_TOKEN: Final = 4
 
@@ -51,9 +54,10 @@ class Found(NamedTuple):
     """One result of a search.
 
     Attributes:
-        id: The key of the row as text.
+        id: The key of the row as text; of a passage, with its ordinal behind a `#`.
         text: Its nearest passage, or all of its text.
-        metadata: Its key, the columns that were asked for, and `HIT_FIELDS`.
+        metadata: Its key, the columns that were asked for, `HIT_FIELDS`, and of a passage
+            `PASSAGE_FIELDS`.
     """
 
     id: str
@@ -101,6 +105,7 @@ class Retrieval:
             )
         index = find_index(self.source, self.options.get("index"))
         self._row(index.source_table)
+        self._check_passages(self.options)
 
     def ask(self, query: str, **more: Any) -> list[Found]:
         """Search, and return what was found, best first.
@@ -140,6 +145,7 @@ class Retrieval:
             *list_conditions(self.options.get("where")),
             *list_conditions(more.get("where")),
         ]
+        self._check_passages(options)
         index = find_index(self.source, options.get("index"))
         found = search(self.source, query, **options)
         if isinstance(self.source, (Table, SearchIndex)):
@@ -147,7 +153,9 @@ class Retrieval:
             hit = list(found.selected_columns)[len(index.source_table.columns) :]
         else:
             hit = list(found.column_descriptions[1]["expr"].exprs)
-        hit = hit[: len(HIT_COLUMNS)]
+        # Without what else may be said of a hit.
+        fields = len(HIT_COLUMNS) + (len(PASSAGE_COLUMNS) if options.get("passages") else 0)
+        hit = hit[:fields]
         text = _text(index, self.content, hit[Hit._fields.index("passage")])
         row = self._row(index.source_table).values()
         return found.with_only_columns(*row, text.label("text"), *hit)
@@ -156,13 +164,17 @@ class Retrieval:
         index = find_index(self.source, self.options.get("index"))
         names = list(self._row(index.source_table))
         keys = len(index.source_table.primary_key.columns)
+        labels = [str(column.key) for column in (*HIT_COLUMNS, *PASSAGE_COLUMNS)]
         found = []
         for row in rows:
             values, text = row[: len(names)], row[len(names)]
-            hit = Hit(*row[len(names) + 1 :])
-            scores = {name: getattr(hit, name) for name in HIT_FIELDS}
+            hit = dict(zip(labels, row[len(names) + 1 :], strict=False))
+            scores = {name: hit[name] for name in (*HIT_FIELDS, *PASSAGE_FIELDS) if name in hit}
             metadata = dict(zip(names, values, strict=True)) | scores
-            found.append(Found(_id(values[:keys]), text, metadata))
+            id_ = _id(values[:keys])
+            if hit.get("ordinal") is not None:
+                id_ += f"#{hit['ordinal']}"
+            found.append(Found(id_, text, metadata))
         return found
 
     def _row(self, source: Table) -> dict[str, SQLColumnExpression[Any]]:
@@ -184,11 +196,22 @@ class Retrieval:
                     hint=f"There are {', '.join(map(repr, columns))}.",
                 )
             if name in HIT_FIELDS:
-                raise DeclarationError(
-                    f"The column {name!r} has a name that the metadata of a hit has too.",
-                    hint="Map it by another name, or leave it out.",
-                )
+                raise _taken(name, "hit")
         return {name: columns[name] for name in wanted}
+
+    def _check_passages(self, options: Mapping[str, Any]) -> None:
+        """Raise if passages are asked for and cannot be given as is said."""
+        if not options.get("passages"):
+            return
+        if self.content == "document":
+            raise DeclarationError(
+                "content='document' and passages=True exclude each other.",
+                hint="Leave content out: the text of a passage is the passage.",
+            )
+        index = find_index(self.source, options.get("index"))
+        for name in self._row(index.source_table):
+            if name in PASSAGE_FIELDS:
+                raise _taken(name, "passage")
 
     def _check_engines(self) -> None:
         if self.engine is None and self.async_engine is None:
@@ -207,6 +230,13 @@ class Retrieval:
                 f"async_engine is of {type(self.async_engine)}.",
                 hint="Pass an AsyncEngine or an async_sessionmaker.",
             )
+
+
+def _taken(name: str, result: str) -> DeclarationError:
+    return DeclarationError(
+        f"The column {name!r} has a name that the metadata of a {result} has too.",
+        hint="Map it by another name, or leave it out.",
+    )
 
 
 def _id(key: Sequence[Any]) -> str:

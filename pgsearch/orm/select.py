@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from pgsearch.declare import SearchIndex
 from pgsearch.errors import QueryError
-from pgsearch.orm.checks import check_options, check_request
+from pgsearch.orm.checks import check_options, check_passages, check_request
 from pgsearch.orm.explain import explanation, snippet
 from pgsearch.orm.hit import Hit, select_hits
 from pgsearch.orm.statement import Request, SearchStatement
@@ -57,6 +57,8 @@ class SearchOptions(Narrowed, total=False):
     boost: ColumnElement[Any] | None
     snippets: bool
     explain: bool
+    passages: bool
+    per_document: int | None
 
 
 @overload
@@ -89,6 +91,8 @@ def search(
     boost: ColumnElement[Any] | None = None,
     snippets: bool = False,
     explain: bool = False,
+    passages: bool = False,
+    per_document: int | None = None,
 ) -> Select[Any]:
     """Search a table; execute the result in any session, sync or async, with any driver.
 
@@ -126,6 +130,9 @@ def search(
             `idf`, `tier` (1 or 2 if it brings documents) and `frequency` in the document; with a
             filter or row-level security `rows`, how many it leaves as far as they were counted;
             and `path`, whether each of them was looked at or an index was read. It takes its time.
+        passages: Whether the results are passages, of which a row may have several among the best:
+            a hit has a `similarity` and `score` of its own then, and an `ordinal`.
+        per_document: How many passages of a row at most; None for no limit.
 
     Returns:
         A Select of (entity, Hit), or of the table's columns followed by Hit's fields.
@@ -137,6 +144,7 @@ def search(
     """
     check_request(query, limit, offset, mode, is_vector_given=vector is not None)
     check_options(ef_search, fusion, keyword_weight)
+    check_passages(per_document, passages=passages)
     chosen = find_index(source, index)
     asked = find_embedding(chosen, embedding)
     if mode == "vector" and asked is None:
@@ -160,6 +168,8 @@ def search(
         keyword_weight=keyword_weight,
         rows=find_rows(source, chosen, where),
         boost=find_boost(chosen, boost),
+        passages=passages,
+        per_document=per_document,
     )
     statement = SearchStatement(chosen.definition(), asked, request)
     hits = statement.hits([column(c.name, c.type) for c in key])

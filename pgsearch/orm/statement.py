@@ -30,6 +30,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 
 from pgsearch.declare import Embedding
 from pgsearch.definition import IndexDefinition
+from pgsearch.schema.passages import passage_score, passages_statement
 from pgsearch.schema.search import (
     FILTERED_CHUNKS,
     HYBRID_DEPTH,
@@ -48,6 +49,12 @@ HIT_COLUMNS: tuple[ColumnElement[Any], ...] = (
     column("stale", Boolean),
 )
 
+#: What a passage has besides, as in the composite type of the function for passages.
+PASSAGE_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    column("ordinal", Integer),
+    column("passage_rank", Integer),
+    column("document_score", Float),
+)
 
 #: Single legs bring as many documents as are wanted, in these steps, so that requests of many
 #: sizes make few statements.
@@ -92,6 +99,8 @@ class Request:
         keyword_weight: What the keyword leg counts in the fusion; its own default if None.
         rows: A query for the keys of the rows that are searched; all if None.
         boost: A query for keys and what is added to their scores, called `boost`.
+        passages: Whether passages are wanted instead of documents.
+        per_document: How many of one document at most; None if there is no limit.
     """
 
     query: str
@@ -105,6 +114,8 @@ class Request:
     keyword_weight: float | None
     rows: Select[Any] | None
     boost: Select[Any] | None
+    passages: bool = False
+    per_document: int | None = None
 
     @property
     def depth(self) -> int:
@@ -131,6 +142,10 @@ class Request:
             "k": literal(self.k, Integer),
             "skip": literal(self.skip, Integer),
         }
+        if self.passages:
+            bound["documents"] = literal(self.k + self.skip, Integer)
+        if self.per_document is not None:
+            bound["per_document"] = literal(self.per_document, Integer)
         if self.mode != "vector" or self.is_conditional:
             bound["query"] = literal(self.query, Text)
             if self.language is not None:
@@ -176,6 +191,8 @@ class SearchStatement(FunctionElement[Any]):
                 request.fusion,
                 request.is_conditional,
                 request.language is None,
+                request.passages,
+                request.per_document is None,
             ]
         )
         clauses = request.values()
@@ -183,8 +200,9 @@ class SearchStatement(FunctionElement[Any]):
         super().__init__(literal_column(identity.replace(":", "\\:")), *clauses.values())
 
     def hits(self, key: list[ColumnElement[Any]]) -> TableValuedAlias:
-        """Return the results to select from: key columns, then HIT_COLUMNS."""
-        return self.table_valued(*key, *HIT_COLUMNS, name="hit")
+        """Return the results to select from: key columns, HIT_COLUMNS, and those of passages."""
+        more = PASSAGE_COLUMNS if self.request.passages else ()
+        return self.table_valued(*key, *HIT_COLUMNS, *more, name="hit")
 
 
 @compiles(SearchStatement)
@@ -228,14 +246,14 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
     encoder: Composable = SQL("'none'")
     if given != SQL(""):
         encoder = SQL("CASE WHEN {} IS NULL THEN 'none' ELSE 'caller' END").format(vector)
-    return search_statement(
+    statement = search_statement(
         definition,
         request.mode,
         {
             "query": query,
-            "k": bound["k"],
-            "skip": bound["skip"],
-            "given": given,
+            "k": bound.get("documents", bound["k"]),
+            "skip": Literal(0) if request.passages else bound["skip"],
+            "given": SQL("") if request.passages else given,
             "vector": vector,
             "vector_with_settings": _WITH_SETTINGS.format(ef_search, vector),
             "has_vector": SQL("{} IS NOT NULL AND {} IS NOT NULL").format(vector, stored),
@@ -254,4 +272,27 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
         is_conditional=request.is_conditional,
         fusion=request.fusion,
         distance=_DISTANCE,
+    )
+    if not request.passages:
+        return statement
+    similarity: Composable = SQL("NULL::double precision")
+    if request.mode != "keyword":
+        similarity = SQL("1 - {}").format(_DISTANCE.format(stored, vector))
+    return passages_statement(
+        definition,
+        {
+            "query": query,
+            "configuration": configuration,
+            "k": bound["k"],
+            "skip": bound["skip"],
+            "per_document": bound.get("per_document", nothing),
+            "given": given,
+            "best": SQL("best AS MATERIALIZED (\n{}\n),").format(SQL(statement)),
+            "best_documents": SQL("best"),
+            "own_similarity": similarity,
+            "has_embedding": SQL("{} IS NOT NULL").format(stored),
+            "passage_score": passage_score(
+                request.mode, request.fusion, SQL("(SELECT similarity_stddev FROM given)")
+            ),
+        },
     )

@@ -7,11 +7,12 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from pgsearch.schema.steps import Step, plain
 from pgsearch.schema.templates import object_holes, render, statements
 
-#: The search function, with whatever filters, and what it asks for terms and vectors.
+#: The search functions, with whatever filters, and what they ask for terms and vectors.
 _SEARCH_ROUTINES = """\
 SELECT p.oid::regprocedure FROM pg_catalog.pg_proc AS p
     WHERE p.pronamespace = to_regnamespace(quote_ident({schema_literal})) AND (
       (p.proname = {index_literal} AND p.prorettype = to_regtype({hit_name}))
+      OR (p.proname = {passages_literal} AND p.prorettype = to_regtype({passage_type_name}))
       OR p.oid IN (to_regprocedure({terms_name_now}), to_regprocedure({encode_name_now}),
                    to_regprocedure({embed_name_now})))"""
 

@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgsearch.definition import IndexDefinition
 from pgsearch.schema.parsed import parsed_objects
+from pgsearch.schema.passages import passages_holes
 from pgsearch.schema.search import function_holes
 from pgsearch.schema.security import close_to_others, follow_row_security
 from pgsearch.schema.steps import Step, locked, plain
@@ -32,8 +33,8 @@ def create_search_index(definition: IndexDefinition) -> list[Step]:
     Only the triggers touch the source table, and only for the moment that it takes to add them.
     """
     holes = _all_holes(definition) | {"is_new": Literal(True)}
-    files = ["check", "tables", "key_types", *_source_files(definition)]
-    files += ["functions", "encoder", "search_function"]
+    files = ["check", "tables", "passage_type", "key_types", *_source_files(definition)]
+    files += ["functions", "encoder", "search_function", "passages_function"]
     return [
         plain(statement for file in files for statement in _statements(file, holes)),
         # A step for each: when a migration that failed is run again, others may be reading them.
@@ -60,12 +61,13 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
     view = _render("view", holes)
     holes |= {"create_view": SQL(view)}
     named = f"search index {definition.name}"
-    first = ["key_types", "change", *_source_files(definition)]
+    first = ["key_types", "passage_type", "change", *_source_files(definition)]
     last = ["capturing", "drop_replaced"]
     if not definition.expressions:
         last.append("drop_expressions")
     search = holes | {
         "create_search": SQL(_render("search_function", holes)),
+        "create_passages": SQL(_render("passages_function", holes)),
         "create_filter": SQL(_render("filter", holes)),
     }
     return [
@@ -81,7 +83,7 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
             ]
         ),
         locked(f"How {named} reads its table", view),
-        locked(f"The search function of {named}", _render("replace_search", search)),
+        locked(f"The search functions of {named}", _render("replace_search", search)),
         *follow_row_security(definition, holes),
         *_triggers(definition, holes),
         plain(statement for file in last for statement in _statements(file, holes)),
@@ -186,7 +188,7 @@ def _table_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "column_names": _literals(definition.read_columns),
         "relation_names": _literals(relations),
         "routine_names": _literals(names.routines),
-        "type_names": _literals((names.hit, names.row)),
+        "type_names": _literals((names.hit, names.passage, names.row)),
         "definition": Literal(json.dumps(definition.to_json(), ensure_ascii=False)),
         "template_version": Literal(TEMPLATE_VERSION),
         "notifies": Literal(definition.notify),
@@ -315,6 +317,7 @@ def _function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "orphan_key": columns(key, "orphan"),
         "index_comment": SQL(definition.name.replace("'", "''")),
         **function_holes(definition),
+        **passages_holes(definition),
     }
 
 

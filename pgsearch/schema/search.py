@@ -267,36 +267,69 @@ def _stale(definition: IndexDefinition) -> dict[str, Composable]:
 
 def function_holes(definition: IndexDefinition) -> dict[str, Composable]:
     """Return the search function's parameters, and what is done with them."""
-    parameters = [(name, sql_type(type_)) for name, type_ in PARAMETERS.items()]
-    parameter, configuration = SQL(""), SQL("{}::regconfig").format(Literal(definition.language))
-    if definition.language_column is not None:
-        parameters.append(("query_language", SQL("text")))
-        parameter = SQL(",\n  query_language text DEFAULT NULL")
-        asked = SQL(f"${len(parameters)}")
-        configuration = SQL("pgsearch.query_configuration({}, {})").format(asked, configuration)
     filters = filter_parameters(definition)
-    filter_holes = _filter_holes(definition, filters, first=len(parameters) + 1)
-    parameters += [(filter_.name, sql_type(filter_.type)) for filter_ in filters]
-    types = [type_ for _, type_ in parameters]
-    signature = SQL(", ").join(types)
+    all_parameters = parameters(definition, PARAMETERS)
+    first = len(all_parameters) - len(filters) + 1
+    parameter = SQL(",\n  query_language text DEFAULT NULL")
     search = Identifier(definition.schema, definition.names.search)
-    named = SQL("FUNCTION {}({})").format(search, signature)
+    signature, identity = identify(search, all_parameters)
     return {
-        "language_parameter": parameter,
-        "query_configuration": configuration,
+        "language_parameter": SQL("") if definition.language_column is None else parameter,
+        "query_configuration": query_configuration(definition, PARAMETERS),
         "signature": signature,
-        "search_object": Literal(named.as_string(None)),
-        "parameter_names": SQL(", ").join(Literal(name) for name, _ in parameters),
-        "parameter_types": SQL(", ").join(
-            SQL("{}::regtype").format(Literal(t.as_string(None))) for t in types
-        ),
+        "search_identity": Literal(identity),
+        "search_object": Literal(f"FUNCTION {identity}"),
+        **parameter_literals(all_parameters),
         "hybrid_depth": Literal(HYBRID_DEPTH),
         "spare_chunks": Literal(SPARE_CHUNKS),
         "filtered_chunks": Literal(FILTERED_CHUNKS),
         "few_rows": Literal(FEW_ROWS),
         **_function_parts(definition),
-        **filter_holes,
+        **_filter_holes(definition, filters, first=first),
     }
+
+
+def parameters(definition: IndexDefinition, own: Mapping[str, str]) -> list[tuple[str, SQL]]:
+    """Return all parameters of a search function with their types.
+
+    Args:
+        definition: The search index.
+        own: Those before query_language and the filters.
+    """
+    named = [(name, sql_type(type_)) for name, type_ in own.items()]
+    if definition.language_column is not None:
+        named.append(("query_language", SQL("text")))
+    return named + [(f.name, sql_type(f.type)) for f in filter_parameters(definition)]
+
+
+def identify(function: Identifier, declared: list[tuple[str, SQL]]) -> tuple[Composable, str]:
+    """Return the types of a function's parameters, and its name with them."""
+    signature = SQL(", ").join(type_ for _, type_ in declared)
+    return signature, SQL("{}({})").format(function, signature).as_string(None)
+
+
+def parameter_literals(declared: list[tuple[str, SQL]], prefix: str = "") -> dict[str, Composable]:
+    """Return parameters by name and by type, to be compared with those in the catalogue."""
+    return {
+        f"{prefix}parameter_names": SQL(", ").join(Literal(name) for name, _ in declared),
+        f"{prefix}parameter_types": SQL(", ").join(
+            SQL("{}::regtype").format(Literal(t.as_string(None))) for _, t in declared
+        ),
+    }
+
+
+def query_configuration(definition: IndexDefinition, own: Mapping[str, str]) -> Composable:
+    """Return the configuration of a query's language in a search function, as SQL.
+
+    Args:
+        definition: The search index.
+        own: The function's parameters before query_language.
+    """
+    configuration = SQL("{}::regconfig").format(Literal(definition.language))
+    if definition.language_column is None:
+        return configuration
+    asked = SQL(f"${len(own) + 1}")
+    return SQL("pgsearch.query_configuration({}, {})").format(asked, configuration)
 
 
 def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:

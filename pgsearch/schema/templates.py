@@ -65,6 +65,9 @@ def object_holes(index: str, schema: str, table: str) -> dict[str, Composable]:
         "evaluate": qualified(names.evaluate),
         "watch": qualified(names.watch),
         "replaced": qualified(names.replaced),
+        "passages": qualified(names.passages),
+        "passages_replaced": qualified(names.passages_replaced),
+        "passage_type": qualified(names.passage),
         "document": qualified(names.document),
         "chunk": qualified(names.chunk),
         "queue": qualified(names.queue),
@@ -100,6 +103,9 @@ def object_holes(index: str, schema: str, table: str) -> dict[str, Composable]:
         "filter_view_name": literal(names.filter),
         "capture_name": literal(names.capture),
         "replaced_name": Literal(names.replaced),
+        "passages_literal": Literal(names.passages),
+        "passages_replaced_name": Literal(names.passages_replaced),
+        "passage_type_name": literal(names.passage),
         "truncate_name": Literal(names.trigger("truncate")),
         "generation_literal": literal(names.generation),
         "refresh_literal": literal(names.refresh),
@@ -126,6 +132,7 @@ def definition_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "ranked",
         "boosted",
         "best",
+        "placed",
     )
     for alias in aliases:
         holes[f"{alias}_key"] = columns(key, alias)

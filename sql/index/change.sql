@@ -1,6 +1,6 @@
 -- Left where an alteration stopped in its middle; nobody calls it any more.
 -- squawk-ignore ban-drop-function, require-lock-timeout
-DROP FUNCTION IF EXISTS {replaced};
+DROP FUNCTION IF EXISTS {replaced}, {passages_replaced};
 
 -- Notes the new definition, and what workers have to do again: all of it where what reads the table
 -- is gone, as after a DROP COLUMN ... CASCADE, for then nothing was captured; and where a trigger did

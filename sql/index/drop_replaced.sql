@@ -1,6 +1,6 @@
 -- Nobody calls these any more.
 -- squawk-ignore ban-drop-function, require-lock-timeout
-DROP FUNCTION IF EXISTS {replaced};
+DROP FUNCTION IF EXISTS {replaced}, {passages_replaced};
 
 -- squawk-ignore ban-drop-function, require-lock-timeout
 DROP FUNCTION IF EXISTS {terms_replaced}(text, integer);

@@ -24,6 +24,21 @@ BEGIN
   END IF;
   {create_search}
   PERFORM pgsearch.grant_again({search_object}, privileges);
+  SELECT p.oid, p.proacl INTO old, privileges FROM pg_catalog.pg_proc AS p
+  WHERE p.pronamespace = to_regnamespace(quote_ident({schema_literal})) AND p.proname = {passages_literal}
+    AND p.prorettype = to_regtype({passage_type_name})
+    AND (p.proargnames <> ARRAY[{passages_parameter_names}]
+         OR p.proargtypes::oid[]::regtype[] <> ARRAY[{passages_parameter_types}]::regtype[]);
+  IF FOUND THEN
+    -- squawk-ignore renaming-object
+    EXECUTE format('ALTER FUNCTION %s RENAME TO %I', old, {passages_replaced_name});
+  ELSIF to_regprocedure({passages_identity}) IS NULL THEN
+    -- Older templates made none: who may search may ask for passages.
+    SELECT proacl INTO privileges FROM pg_catalog.pg_proc
+    WHERE oid = to_regprocedure({search_identity});
+  END IF;
+  {create_passages}
+  PERFORM pgsearch.grant_again({passages_object}, privileges);
   -- Who may search, and could filter, can filter by what is new, too: a view's columns are one.
   SELECT array_agg(DISTINCT held.grantee) INTO readers
   FROM pg_catalog.pg_proc AS p, aclexplode(p.proacl) AS held

@@ -91,7 +91,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_search_function_takes_what_is_shown(url: str) -> None:
-    everything, alike, unlike, snippets = blocks("sql")
+    everything, alike, unlike, snippets, passages = blocks("sql")
     vector = vector_of("how do I reset my password", 32)
     # The filters leave less than three pages.
     everything = everything.replace("'[…]'", f"'{vector}'").replace("=> 20, ", "=> 0, ", 1)
@@ -104,6 +104,9 @@ def test_the_search_function_takes_what_is_shown(url: str) -> None:
         assert {42, 7} <= {row[0] for row in found}
         found = connection.execute(snippets.encode()).fetchall()
         assert all("<b>" in snippet for _, snippet in found)
+        vector = vector_of("how do I reset my password")
+        found = connection.execute(passages.replace("'[…]'", f"'{vector}'").encode()).fetchall()
+        assert len(found) == 10
 
 
 def test_a_vector_is_made_as_is_shown(url: str) -> None:
@@ -139,6 +142,14 @@ def test_the_orm_answers(session: Session) -> None:
     exec(code, namespace)
     assert len(namespace["found"]) == 10
     assert {article.tenant_id for article, _ in namespace["found"]} == {7}
+
+
+def test_passages_of_the_orm(session: Session) -> None:
+    (code,) = (block for block in blocks("python") if "passages=True" in block)
+    namespace: dict[str, Any] = {"session": session, "search": search, "Article": Article}
+    exec(code, namespace)
+    assert len(namespace["passages"]) == 10
+    assert all(hit.ordinal == 0 for _, hit in namespace["passages"])
 
 
 def test_examples_of_the_orm(session: Session) -> None:

@@ -203,7 +203,15 @@ def another_read(body: str) -> str:
 
 FUNCTIONS = {
     f"{name} edited": on_function(name, edited(f"article_search{name}"), "was edited by hand")
-    for name in ("", "_capture", "_fill", "_watch_partitions", "_refresh_statistics", "_terms")
+    for name in (
+        "",
+        "_passages",
+        "_capture",
+        "_fill",
+        "_watch_partitions",
+        "_refresh_statistics",
+        "_terms",
+    )
 } | {
     "with its callers' rights": on_function(
         "_capture",
@@ -226,6 +234,9 @@ FUNCTIONS = {
     ),
     "fill dropped": on_function("_fill", "DROP FUNCTION article_search_fill", "is missing"),
     "search dropped": on_function("", "DROP FUNCTION article_search", "is missing"),
+    "passages dropped": on_function(
+        "_passages", "DROP FUNCTION article_search_passages", "is missing"
+    ),
     "read edited": on_function(
         "_read",
         another_read("""
@@ -248,6 +259,14 @@ FUNCTIONS = {
         "was edited by hand",
     ),
 }
+
+
+def test_what_passages_are(ready: str) -> None:
+    damage(ready, "DROP TYPE article_search_passage CASCADE")
+    lost = {"type article_search_passage is missing", "function article_search_passages is missing"}
+    assert set(seen(ready)) == lost
+    assert mend(ready) == ALTER
+    assert seen(ready) == []
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -340,6 +359,11 @@ TABLES: dict[str, Case] = {
     "attribute": Case(
         "ALTER TYPE article_search_hit ADD ATTRIBUTE more text",
         "type article_search_hit has other attributes",
+        RECREATE,
+    ),
+    "attribute of a passage": Case(
+        "ALTER TYPE article_search_passage ADD ATTRIBUTE more text",
+        "type article_search_passage has other attributes",
         RECREATE,
     ),
     "column": on_column("document.length", "DROP COLUMN length", "is missing", RECREATE),

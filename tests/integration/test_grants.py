@@ -89,6 +89,7 @@ def test_a_reader(ready: str, roles: Roles, owner: Connection) -> None:
         "article.id: SELECT",
         "article.tenant_id: SELECT",
         "article_search: EXECUTE",
+        "article_search_passages: EXECUTE",
         "article_search_terms: EXECUTE",
         "article_search_encode: EXECUTE",
         "article_search_embed: EXECUTE",
@@ -106,6 +107,32 @@ def test_a_reader(ready: str, roles: Roles, owner: Connection) -> None:
                 connection.execute(refused.encode())
     invoke(ready, GrantSearchOp("article_search", name).reverse())
     assert held(owner, roles, "reader") == {"public: USAGE"}
+
+
+def test_who_may_search_may_ask_for_passages(ready: str, roles: Roles, owner: Connection) -> None:
+    """Also where they come later, as in a search index that an older version made."""
+    owner.execute("REVOKE EXECUTE ON FUNCTION article_search FROM PUBLIC")
+    invoke(ready, GrantSearchOp("article_search", roles.name("reader")))
+    owner.execute("DROP TYPE article_search_passage CASCADE")
+    roles.create("stranger")
+    execute_all(owner, alter_search_index(ARTICLE_SEARCH))
+    for role, may in (("reader", True), ("stranger", False)):
+        ((is_so,),) = owner.execute(
+            "SELECT has_function_privilege(%s, oid, 'EXECUTE') FROM pg_proc"
+            " WHERE proname = 'article_search_passages'",
+            [roles.name(role)],
+        )
+        assert is_so is may
+    # Another filter is another function.
+    owner.execute(
+        "REVOKE EXECUTE ON FUNCTION article_search_passages FROM {}".format(
+            roles.identifier("reader").as_string(None)
+        )
+    )
+    more = article_index("article_search", filters=(TypedColumn("title", "text"),))
+    execute_all(owner, alter_search_index(more))
+    assert "article_search_passages: EXECUTE" not in held(owner, roles, "reader")
+    assert "article_search: EXECUTE" in held(owner, roles, "reader")
 
 
 def test_each_is_needed(ready: str, roles: Roles, owner: Connection) -> None:

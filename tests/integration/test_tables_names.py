@@ -8,7 +8,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from pgsearch import database as product
-from pgsearch.definition import Chunking, IndexDefinition, TextColumn, TypedColumn
+from pgsearch.definition import MAX_FILTERS, Chunking, IndexDefinition, TextColumn, TypedColumn
 from pgsearch.names import RESERVED_COLUMNS, RESERVED_PARAMETERS
 from tests.plugins.search import HASH_V1, create
 from tests.plugins.tables import (
@@ -154,7 +154,7 @@ TEXTS = sorted({*OUR_WORDS, *RESERVED_COLUMNS, *RESERVED_PARAMETERS})
         *((KEYS[start : start + 30], ["title"], ["tenant"]) for start in range(0, len(KEYS), 30)),
         *((["id"], TEXTS[start::3], ["tenant"]) for start in range(3)),
         *((["id"], ["title"], FILTERS[start::5]) for start in range(5)),
-        (["id"], ["title"], FILTERS[:90]),
+        (["id"], ["title"], FILTERS[:MAX_FILTERS]),
     ],
     ids=lambda names: names[0],
 )

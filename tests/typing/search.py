@@ -33,6 +33,13 @@ def entities_and_hits(session: Session) -> None:
         reveal_type(hit.stale)  # bool
 
 
+def passages(session: Session) -> None:
+    for letter, hit in session.execute(search(Article, "storm", passages=True, per_document=2)):
+        reveal_type(letter)  # Article
+        reveal_type(hit.ordinal)  # int | None
+        reveal_type(hit.document_score)  # float | None
+
+
 def every_way_to_read_them(session: Session) -> None:
     first = session.execute(search(Article, "storm", limit=1)).first()
     if first is not None:
