@@ -101,6 +101,19 @@ def test_text_alone_finds_what_the_model_finds(filled: product.Connection) -> No
         assert set(rows(filled, said, text, mode)) == {("database", True)}
 
 
+def test_text_alone_finds_passages_too(encoded: product.Connection) -> None:
+    """They are scored by the vector that the database has made, as if the caller had."""
+    text = f"{WORDS[3]} {WORDS[55]}"
+    vector = value(encoded, "SELECT article_search_embed(%s)", text)
+    asked = "SELECT id, ordinal, score, similarity, encoder FROM article_search_passages(%s"
+    alone = rows(encoded, asked + ")", text)
+    given = rows(encoded, asked + ", vector => %s)", text, vector)
+    assert [row[:4] for row in alone] == [row[:4] for row in given]
+    assert {row[4] for row in alone} == {"database"}
+    assert {row[4] for row in given} == {"caller"}
+    assert all(similarity is not None for *_, similarity, _ in alone)
+
+
 def test_a_given_vector_is_not_made_again(encoded: product.Connection) -> None:
     asked = "SELECT DISTINCT encoder FROM article_search('harlage', mode => %s, vector => %s)"
     for mode in ("hybrid", "vector"):

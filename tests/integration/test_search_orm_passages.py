@@ -113,7 +113,9 @@ def test_they_are_those_of_the_function(
     )
     by_function = session.execute(
         text(
-            "SELECT * FROM letter_search_passages(:query, k => 15, skip => 4, mode => :mode,"
+            "SELECT sender, number, score, keyword_score, keyword_rank, similarity, vector_rank,"
+            " passage, stale, ordinal, passage_rank, document_score"
+            " FROM letter_search_passages(:query, k => 15, skip => 4, mode => :mode,"
             " vector => CAST(:vector AS vector), fusion => :fusion, year => :year,"
             " per_document => :per_document)"
         ),

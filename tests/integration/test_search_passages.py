@@ -46,6 +46,7 @@ class Passage(NamedTuple):
     vector_rank: int | None
     passage: str | None
     stale: bool
+    encoder: str
     ordinal: int | None
     passage_rank: int
     document_score: float
