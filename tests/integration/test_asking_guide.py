@@ -91,12 +91,16 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_search_function_takes_what_is_shown(url: str) -> None:
-    everything, alike, unlike, snippets, passages = blocks("sql")
+    everything, alone, alike, unlike, snippets, passages = blocks("sql")
     vector = vector_of("how do I reset my password", 32)
     # The filters leave less than three pages.
     everything = everything.replace("'[…]'", f"'{vector}'").replace("=> 20, ", "=> 0, ", 1)
     with psycopg.connect(url) as connection:
         assert connection.execute(everything.encode()).fetchall()
+        # No worker has learned words here: keywords answer, and there is no vector.
+        answers, vectors = re.findall(r"SELECT [^;]+", alone)
+        assert {row[-1] for row in connection.execute(answers.encode())} == {"none"}
+        assert connection.execute(vectors.encode()).fetchall() == [(None,)]
         found = connection.execute(alike.encode()).fetchall()
         assert (found[0][0], len(found)) == (42, 11)
         found = connection.execute(unlike.encode()).fetchall()

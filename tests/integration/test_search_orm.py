@@ -91,7 +91,8 @@ def test_it_is_the_same_search_as_the_sql_function(
         },
     ).all()
     found = [(article.id, *hit[:7]) for article, hit in session.execute(asked)]
-    assert found == [tuple(row) for row in by_function]
+    # What made the vector, the function says alone: here it is always Python.
+    assert found == [tuple(row)[:-1] for row in by_function]
     if mode != "keyword" or query == QUERY:
         assert found
 

@@ -58,7 +58,8 @@ def test_the_orm_finds_what_the_function_finds(apart: Session, session: Session,
         text("SELECT * FROM article_search(:query, vector => :given, mode => :mode)"),
         {"query": QUERY, "given": vector_of(QUERY), "mode": mode},
     )
-    assert found == [tuple(row) for row in called]
+    # What made the vector, the function says alone.
+    assert found == [tuple(row)[:-1] for row in called]
     assert [row[0] for row in found] == ids(session, asked)
 
 
