@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Literal
 
 from pgsearch import models, registry, resources
 from pgsearch.canonical import document_search
-from pgsearch.cli import console, migrate, sync
+from pgsearch.cli import console, migrate
 from pgsearch.cli.status import size
 from pgsearch.database import Connection
 from pgsearch.demo import ask, paste, rows
@@ -163,7 +163,7 @@ def _drain_with_bar(demo: Demo, waiting: int) -> tuple[Report, float | None]:
     display.disable = not waiting
     with display:
         bar = display.add_task("Embedding", total=waiting)
-        show_encoder = sync.show(display)
+        learning: list[str] = []
 
         def show(progress: Progress) -> None:
             if progress.step == "index":
@@ -171,7 +171,9 @@ def _drain_with_bar(demo: Demo, waiting: int) -> tuple[Report, float | None]:
                 display.console.print("Building the HNSW index")
                 return
             if progress.step.startswith("encoder"):
-                show_encoder(progress)
+                if not learning:
+                    display.console.print("Learning words, for questions in text alone")
+                learning.append(progress.step)
                 return
             display.advance(bar, progress.done)
             if progress.waiting is not None:

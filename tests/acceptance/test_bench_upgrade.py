@@ -38,14 +38,20 @@ def measured(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[
     command = [sys.executable, "-m", "bench.upgrade", f"--rows={ROWS}", f"--kills={KILLS}"]
     command += ["--seconds=3", f"--json={details}"]
     environment = {**os.environ, "DATABASE_URL": server_url}
-    run = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    lines = [json.loads(line) for line in run.stdout.splitlines()]
-    assert lines, run.stderr
+    out, err = process.communicate(timeout=300)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines, err
     with psycopg.connect(server_url) as connection:
         left = connection.execute(
-            "SELECT datname FROM pg_database WHERE datname LIKE 'pgsearch_bench%'"
+            "SELECT datname FROM pg_database WHERE datname LIKE %s", [f"%bench%{process.pid}%"]
         )
         assert left.fetchall() == []
     seen = json.loads(details.read_text())

@@ -231,7 +231,8 @@ def test_standard_error_has_nothing_but_the_demos_own_remarks(first: Run, second
     for stderr in (first.stderr, second.stderr):
         using, *lines = [line for line in stderr.splitlines() if line.strip()]
         assert using.startswith("Using database ")
-        own = ("Embedding ", "Building the HNSW index", "Loading ", "Reading the documentation")
+        own = ("Embedding ", "Building the HNSW index", "Learning words", "Loading ")
+        own += ("Reading the documentation",)
         assert [line for line in lines if not line.startswith(own)] == []
 
 
