@@ -11,9 +11,12 @@ from pgsearch.cli import activate, compare, console, sync
 from pgsearch.errors import DatabaseError, EmbeddingFailed, Error, LifecycleError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgsearch.database import Connection
     from pgsearch.declare import Model
     from pgsearch.registry import RegisteredIndex
+    from pgsearch.sync import Worker
 
 #: Seconds between two looks at what another worker does.
 _LOOK_S: Final = 1.0
@@ -70,6 +73,7 @@ def command(
     from pgsearch import database, registry
     from pgsearch.evaluate.gate import Requirement, require
     from pgsearch.lifecycle import replace
+    from pgsearch.sync import Worker
 
     declared = {option: options.pop(option) for option in _MODEL}
     requirements = tuple(map(Requirement.parse, options.pop("required")))
@@ -84,8 +88,16 @@ def command(
     uri = console.use_database(database_url)
     with database.connect(uri, row_security=True) as connection:
         (found,) = registry.read(connection, index)
-        embedding = _added(connection, found, wanted, name, declared)
-        found = _filled(connection, uri, found, embedding, batch, rate)
+        embedding = added(connection, found, wanted, name, declared)
+        with console.progress() as display:
+            worker = Worker(
+                uri,
+                indexes=[found.name],
+                batch_rows=batch,
+                backfill_rate=rate,
+                on_progress=sync.show(display),
+            )
+            found = filled(connection, worker, found, embedding)
         old = found.active
         if old is None or old.name == embedding:
             click.echo(f"{found.name}: {embedding} answers already.")
@@ -105,14 +117,22 @@ def command(
     click.echo(f"  Embedding({embedding!r}, {new.model!r}), and active={embedding!r}")
 
 
-def _added(
+def added(
     connection: Connection,
     index: RegisteredIndex,
     wanted: str,
-    name: str | None,
-    declared: dict[str, Any],
+    name: str | None = None,
+    declared: Mapping[str, Any] | None = None,
 ) -> str:
-    """Add the embedding unless it is there; return its name."""
+    """Add an embedding to a search index unless it is there; return its name.
+
+    Args:
+        connection: An autocommit connection of the table's owner.
+        index: The search index.
+        wanted: An embedding that there is, which is restored if it is retired, or a model.
+        name: What the embedding of a model is called, if not by the model's name.
+        declared: What else is declared of a model.
+    """
     from pgsearch import names
     from pgsearch.declare import Embedding
     from pgsearch.lifecycle import replace
@@ -126,7 +146,7 @@ def _added(
     called = name or names.embedding_name(wanted)
     if called in known and known[called].model.name == wanted:
         return called  # this is the second run
-    model = pinned(wanted, **declared)
+    model = pinned(wanted, **(declared or {}))
     replace.add(connection, index, Embedding(called, model))
     click.echo(f"{index.name}: {called} is added, {_described(model)}.")
     return called
@@ -137,42 +157,34 @@ def _described(model: Model) -> str:
     return f"{model.name}{revision}, {model.dimensions} dimensions"
 
 
-def _filled(
-    connection: Connection,
-    uri: str,
-    index: RegisteredIndex,
-    embedding: str,
-    batch: int,
-    rate: float | None,
+def filled(
+    connection: Connection, worker: Worker, index: RegisteredIndex, embedding: str
 ) -> RegisteredIndex:
-    """Work until an embedding is ready, together with other workers; return the search index."""
-    from pgsearch import registry
-    from pgsearch.sync import Worker
+    """Work until an embedding is ready, together with other workers; return the search index.
 
-    with console.progress() as display:
-        worker = Worker(
-            uri,
-            indexes=[index.name],
-            batch_rows=batch,
-            backfill_rate=rate,
-            on_progress=sync.show(display),
-        )
-        while True:
-            report = worker.drain()
-            (found,) = registry.read(connection, index.name)
-            state = _state(found, embedding)
-            if state in ("ready", "active"):
-                return found
-            if report.problems:
-                raise report.problems[0]
-            if report.failed or report.parked:
-                raise EmbeddingFailed(
-                    f"The model of {embedding} failed on {max(report.failed, report.parked):,} "
-                    f"documents, so that it is {state} still.",
-                    hint="`pgsearch status` shows the error; run this again to go on.",
-                )
-            # Another worker has leased what is left, or builds the index.
-            time.sleep(_LOOK_S)
+    Raises:
+        EmbeddingFailed: Its model has failed on documents.
+        LifecycleError: It was retired meanwhile.
+        DatabaseError: It was dropped meanwhile.
+    """
+    from pgsearch import registry
+
+    while True:
+        report = worker.drain()
+        (found,) = registry.read(connection, index.name)
+        state = _state(found, embedding)
+        if state in ("ready", "active"):
+            return found
+        if report.problems:
+            raise report.problems[0]
+        if report.failed or report.parked:
+            raise EmbeddingFailed(
+                f"The model of {embedding} failed on {max(report.failed, report.parked):,} "
+                f"documents, so that it is {state} still.",
+                hint="`pgsearch status` shows the error; run this again to go on.",
+            )
+        # Another worker has leased what is left, or builds the index.
+        time.sleep(_LOOK_S)
 
 
 def _state(index: RegisteredIndex, name: str) -> str:
