@@ -26,6 +26,9 @@ from pgsearch.sync import Progress, Report, Worker
 
 INDEX = document_search.name
 
+#: The embedding of the migrations.
+(DECLARED,) = (embedding.name for embedding in document_search.embeddings)
+
 #: The modes of `document_search` under the names that the demo's tables have for them.
 MODES = {"keyword": "keyword", "vector": "vector", "both": "hybrid"}
 
@@ -131,7 +134,7 @@ def embed_rows(demo: Demo) -> None:
     """
     screen, connection = demo.screen, demo.connection
     (index,) = registry.read(connection, INDEX)
-    if index.active is None and first.NAME not in {each.name for each in index.embeddings}:
+    if index.active is None and [each.name for each in index.embeddings] == [DECLARED]:
         _begin_small(demo, index)
         (index,) = registry.read(connection, INDEX)
     for embedding in index.live:
@@ -165,8 +168,7 @@ def embed_rows(demo: Demo) -> None:
 def _begin_small(demo: Demo, index: registry.RegisteredIndex) -> None:
     """Put the embedding that the migration has added aside, and add one of a small model."""
     connection = demo.connection
-    for embedding in index.embeddings:
-        replace.retire(connection, index, embedding.name)
+    replace.retire(connection, index, DECLARED)
     with console.remarks().status("Making a small model"):
         replace.add(connection, index, Embedding(first.NAME, first.model()))
     (index,) = registry.read(connection, INDEX)
@@ -174,7 +176,7 @@ def _begin_small(demo: Demo, index: registry.RegisteredIndex) -> None:
     # It answers for some minutes, and always with the model at hand.
     encoder.switch_off(connection, index, added)
     demo.screen.say(
-        f"{index.embeddings[0].name}, which the migration has added, is put aside for now. "
+        f"{DECLARED}, which the migration has added, is put aside for now. "
         f"{first.NAME} begins: of each token the vector by which MiniLM begins, and their mean."
     )
 

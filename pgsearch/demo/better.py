@@ -9,20 +9,20 @@ from typing import Final
 from psycopg.sql import SQL, Literal
 
 from pgsearch import models, registry, resources
-from pgsearch.canonical import document_search
 from pgsearch.cli import compare, upgrade
-from pgsearch.demo import ask, bar, rows
+from pgsearch.demo import ask, bar, first, rows
+from pgsearch.demo.acts import DECLARED as BETTER
 from pgsearch.demo.acts import INDEX, Demo
 from pgsearch.demo.corpus import QUESTIONS
 from pgsearch.lifecycle import replace
 from pgsearch.registry import RegisteredIndex
 from pgsearch.status import read_status
 
-#: The embedding of the migrations.
-BETTER: Final = document_search.embeddings[0].name
-
 #: Known items by which both are compared, beside the demo's own questions.
 _ITEMS: Final = 95
+
+#: Seconds between two searches while the better one is filled.
+_EVERY_S: Final = 2.0
 
 #: The temporary table that sql/demo/judgements.sql makes.
 _JUDGEMENTS: Final = "demo_judgement"
@@ -33,8 +33,8 @@ def replace_model(demo: Demo) -> None:
     (index,) = registry.read(demo.connection, INDEX)
     assert index.active is not None, "act 2 has activated one"
     old = index.active.name
-    if old == BETTER:
-        demo.screen.check(True, f"{BETTER} answers already")
+    if old != first.NAME:
+        demo.screen.check(True, f"{old} answers already")
     else:
         demo.screen.say(
             f"As `pgsearch upgrade {INDEX} --to {BETTER}` and `pgsearch activate` do it, while "
@@ -48,7 +48,7 @@ def replace_model(demo: Demo) -> None:
             (BETTER, "and activated again"),
         ):
             _activate(demo, name, said)
-    _retire_others(demo)
+    _retire_first(demo)
 
 
 def _fill(demo: Demo, index: RegisteredIndex, old: str) -> RegisteredIndex:
@@ -59,11 +59,14 @@ def _fill(demo: Demo, index: RegisteredIndex, old: str) -> RegisteredIndex:
     question = QUESTIONS[0].text
     vector = ask.vector(models.load(index.active.model), question)
     answers: list[ask.Answer] = []
+    started = asked = time.perf_counter()
 
     def search() -> None:
-        answers.append(ask.ask(connection, question, mode="vector", vector=vector))
+        nonlocal asked
+        if time.perf_counter() - asked > _EVERY_S:
+            answers.append(ask.ask(connection, question, mode="vector", vector=vector))
+            asked = time.perf_counter()
 
-    started = time.perf_counter()
     with bar.embedding(demo, rows.count(connection), search) as seen:
         index = upgrade.filled(connection, demo.worker, index, BETTER)
         build_s = seen.build_s() or 0.0
@@ -133,12 +136,12 @@ def _activate(demo: Demo, name: str, said: str) -> None:
     )
 
 
-def _retire_others(demo: Demo) -> None:
-    """Let nobody embed for another one any more; its vectors stay, and it can be restored."""
+def _retire_first(demo: Demo) -> None:
+    """Let nobody embed for the first one any more; its vectors stay, and it can be restored."""
     (index,) = registry.read(demo.connection, INDEX)
-    for other in index.embeddings:
-        if other.name != BETTER:
-            replace.retire(demo.connection, index, other.name)
-            demo.screen.say(
-                f"{other.name} is retired: its vectors stay, and nobody embeds for it any more."
-            )
+    assert index.active is not None
+    if first.NAME in {each.name for each in index.embeddings} - {index.active.name}:
+        replace.retire(demo.connection, index, first.NAME)
+        demo.screen.say(
+            f"{first.NAME} is retired: its vectors stay, and nobody embeds for it any more."
+        )
