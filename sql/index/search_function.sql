@@ -48,7 +48,8 @@ DECLARE
 BEGIN
   PERFORM pgsearch.check_search(
     query, k, mode, skip, ef_search, fusion, keyword_weight, vector IS NOT NULL);
-  answering := pgsearch.answering({schema_literal}, {index_literal}, embedding);
+  answering := pgsearch.answering({schema_literal}, {index_literal}, embedding,
+    asked => CASE WHEN vector IS NULL AND mode <> 'keyword' THEN query END);
   IF vector IS NULL AND mode <> 'keyword' AND answering.has_encoder THEN
     vector := {embed}(query, answering.name);
     encoder := 'database';
