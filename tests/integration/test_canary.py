@@ -317,6 +317,7 @@ def test_the_command_line(stories: Stories) -> None:
         "To roll back: pgsearch canary story_search --stop",
     ]
     assert "Nothing was logged since" in canary(stories).stdout
+    assert "ready, canary 100 %" in run(stories.url, "status", columns=160).stdout
     asked = ("search", "story_search", "storm", "--mode", "vector", "--json")
     by_canary = run(stories.url, *asked).stdout
     assert by_canary == run(stories.url, *asked, "--embedding", "hash_v2").stdout
