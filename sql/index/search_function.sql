@@ -117,7 +117,8 @@ $search$, stored)
       -- Not for keywords: without a vector the library that knows the settings may not be there yet.
       IF mode <> 'keyword' THEN
         settings := pgsearch.begin_scan(
-          coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
+          coalesce(ef_search, pgsearch.usual_ef_search(
+            answering.documents, chunks, filters <> '', mode = 'hybrid')));
       END IF;
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$

@@ -386,15 +386,17 @@ RETURN CASE WHEN frequency > 0
 
 
 -- Candidates that a scan of an HNSW index keeps, unless a search says how many: the more documents
--- there are, the more it takes to find the nearest of them, and twice as many where a filter passes
--- over some.
-CREATE FUNCTION pgsearch.usual_ef_search(documents bigint, chunks integer, is_filtered boolean)
-RETURNS integer
+-- there are, the more it takes to find the nearest of them. It is twice as many where a filter passes
+-- over some, and two thirds where keywords bring documents, too.
+CREATE FUNCTION pgsearch.usual_ef_search(
+  documents bigint, chunks integer, is_filtered boolean, is_hybrid boolean DEFAULT false
+) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN least(
+RETURN least(1000, greatest(
+  chunks,
   greatest(300, chunks, round(300 * power(coalesce(documents, 0) / 200000.0, 0.4)))
-    * CASE WHEN is_filtered THEN 2 ELSE 1 END,
-  1000)::integer;
+    * CASE WHEN is_filtered THEN 2 WHEN is_hybrid THEN 2 / 3.0 ELSE 1 END
+))::integer;
 
 
 -- How many rows that a filter leaves are few: to look at each takes less time than a scan of the HNSW
@@ -640,15 +642,22 @@ CREATE TABLE pgsearch.search_outcome (
 COMMENT ON TABLE pgsearch.search_outcome IS 'What came of logged searches: clicks, grades, whatever counts';
 CREATE INDEX search_outcome_search_id ON pgsearch.search_outcome (search_id);
 
+-- Whether who asks may read what a search index is made of.
+CREATE FUNCTION pgsearch.may_search(search_index_id integer) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+  RETURN (
+    SELECT has_any_column_privilege(pgsearch.source_table(i.schema_name, i.name), 'SELECT')
+    FROM pgsearch.search_index AS i WHERE i.id = may_search.search_index_id
+  );
+END
+$$;
+
 GRANT INSERT ON pgsearch.search_log, pgsearch.search_outcome TO PUBLIC;
 ALTER TABLE pgsearch.search_log ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pgsearch.search_outcome ENABLE ROW LEVEL SECURITY;
-CREATE POLICY of_who_may_search ON pgsearch.search_log FOR INSERT WITH CHECK (
-  has_any_column_privilege((
-    SELECT pgsearch.source_table(i.schema_name, i.name)::oid FROM pgsearch.search_index AS i
-    WHERE i.id = search_index_id
-  ), 'SELECT')
-);
+CREATE POLICY of_who_may_search ON pgsearch.search_log
+  FOR INSERT WITH CHECK (pgsearch.may_search(search_index_id));
 -- Who knows the search's id, which nobody can guess, has made it.
 CREATE POLICY of_who_has_searched ON pgsearch.search_outcome FOR INSERT WITH CHECK (true);
 
