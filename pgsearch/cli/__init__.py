@@ -18,6 +18,7 @@ from pgsearch.errors import Error
 VERBS = {
     "activate": "Make an embedding the one that answers, or go back.",
     "advise": "Measure what a smaller embedding would cost and give.",
+    "canary": "Let a candidate answer a share of the queries.",
     "compare": "Ask two embeddings the same queries, and judge them.",
     "demo": "Show it all on the documentation of Python's standard library.",
     "distill": "Build the encoder that makes vectors of queries in SQL.",

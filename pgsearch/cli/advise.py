@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgsearch.cli import console
-from pgsearch.errors import LifecycleError, ObjectMissing
+from pgsearch.errors import Error, LifecycleError, ObjectMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rich import progress as bars
     from rich.table import Table
 
+    from pgsearch.database import Connection
     from pgsearch.evaluate.advise import Advice, Measured, Step
     from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 
@@ -50,6 +51,12 @@ if TYPE_CHECKING:
     help="A file of queries to ask instead, one per line; the model makes their vectors.",
 )
 @click.option(
+    "--logged",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The N queries that pgsearch.log_search has noted last, in the same way.",
+)
+@click.option(
     "--dimensions",
     type=click.IntRange(1),
     multiple=True,
@@ -71,6 +78,7 @@ def command(
     index: str,
     embedding: str | None,
     queries_from: Path | None,
+    logged: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -89,7 +97,8 @@ def command(
         (found,) = registry.read(connection, index)
         registry.require_sight(connection, [found])
         chosen = _chosen(found, embedding)
-        plan = Plan(**options, asked=_asked(chosen, queries_from))
+        queries = _queries(connection, found, queries_from, logged)
+        plan = Plan(**options, asked=_vectors(chosen, queries))
         with console.progress("queries") as display:
             advice = advise(connection, found, chosen, plan, on_step=_show(display))
     if as_json:
@@ -122,14 +131,25 @@ def _chosen(index: RegisteredIndex, name: str | None) -> RegisteredEmbedding:
     )
 
 
-def _asked(embedding: RegisteredEmbedding, path: Path | None) -> list[str]:
-    """Return the vectors of the queries in a file."""
-    if path is None:
-        return []
-    from pgsearch import models
-    from pgsearch.evaluate.asked import read_queries
+def _queries(
+    connection: Connection, index: RegisteredIndex, path: Path | None, logged: int | None
+) -> Sequence[str]:
+    """Return the queries of a file or of the log; none if neither is named."""
+    from pgsearch.evaluate.asked import read_log, read_queries
 
-    queries = read_queries(path).queries
+    if path is not None and logged is not None:
+        raise Error("Both --queries-from and --logged say what to ask.", hint="Pass one of them.")
+    if path is not None:
+        return read_queries(path).queries
+    return read_log(connection, index, logged).queries if logged is not None else ()
+
+
+def _vectors(embedding: RegisteredEmbedding, queries: Sequence[str]) -> list[str]:
+    """Return the vectors of queries, made by the embedding's model."""
+    from pgsearch import models
+
+    if not queries:
+        return []
     with console.remarks().status(f"Loading {embedding.model.name}"):
         embedder = models.load(embedding.model)
     return [str(vector.to_text()) for vector in embedder.embed_queries(queries)]

@@ -110,8 +110,6 @@ def _compare(demo: Demo, index: RegisteredIndex, old: str) -> None:
         BETTER,
         k=10,
         mode="vector",
-        queries=None,
-        judgements=None,
         judgements_table=_JUDGEMENTS,
     )
     compare.tell(comparison, show=1)

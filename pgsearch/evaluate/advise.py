@@ -403,7 +403,7 @@ def _notes(embedding: RegisteredEmbedding, plan: Plan, lengths: Sequence[int]) -
     if not plan.asked:
         yield (
             "Passages were asked for their like, which lie nearer to each other than queries to "
-            "passages: --queries-from FILE asks queries out of your log."
+            "passages: --queries-from FILE, or --logged N, asks your own."
         )
 
 

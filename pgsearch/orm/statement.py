@@ -235,8 +235,8 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
         )
     vector = SQL("(SELECT vector FROM given)")
     ef_search: Composable = SQL(
-        "(SELECT pgsearch.usual_ef_search(documents, {}, {}) FROM given)"
-    ).format(request.chunks, request.rows is not None)
+        "(SELECT pgsearch.usual_ef_search(documents, {}, {}, {}) FROM given)"
+    ).format(request.chunks, request.rows is not None, request.mode == "hybrid")
     if request.ef_search is not None:
         ef_search = Literal(request.ef_search)
     condition = SQL("(SELECT pgsearch.query_condition({}, {}))").format(configuration, query)

@@ -48,7 +48,8 @@ DECLARE
 BEGIN
   PERFORM pgsearch.check_search(
     query, k, mode, skip, ef_search, fusion, keyword_weight, vector IS NOT NULL);
-  answering := pgsearch.answering({schema_literal}, {index_literal}, embedding);
+  answering := pgsearch.answering({schema_literal}, {index_literal}, embedding,
+    asked => CASE WHEN vector IS NULL AND mode <> 'keyword' THEN query END);
   IF vector IS NULL AND mode <> 'keyword' AND answering.has_encoder THEN
     vector := {embed}(query, answering.name);
     encoder := 'database';
@@ -116,7 +117,8 @@ $search$, stored)
       -- Not for keywords: without a vector the library that knows the settings may not be there yet.
       IF mode <> 'keyword' THEN
         settings := pgsearch.begin_scan(
-          coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
+          coalesce(ef_search, pgsearch.usual_ef_search(
+            answering.documents, chunks, filters <> '', mode = 'hybrid')));
       END IF;
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$

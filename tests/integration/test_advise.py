@@ -212,6 +212,19 @@ def test_queries_of_a_file_are_asked_and_shorter_vectors_warned_of(
     assert not [note for note in last["notes"] if "--queries-from" in note]
 
 
+def test_queries_of_the_log_are_asked(filled: Stories, tmp_path: Path) -> None:
+    path = tmp_path / "queries.txt"
+    path.write_text(ASKED[0], encoding="utf-8")
+    both = run(filled, "story_search", "--logged", "5", "--queries-from", str(path))
+    assert "Both --queries-from and --logged say what to ask" in both.stderr
+    none = run(filled, "story_search", "--logged", "5")
+    assert "There is no query in the log of story_search" in none.stderr
+    for query in ASKED[:7]:
+        filled.execute("SELECT pgsearch.log_search('story_search', %s, '[]')", query)
+    options = ("--logged", "5", "--m", "8", "--sample", "500", "--json")
+    assert lines(run(filled, "story_search", *options))[-1]["queries"] == 5
+
+
 def test_a_column_of_half_vectors_is_measured_as_such(
     databases: Databases, filled: Stories, story_template: str
 ) -> None:
