@@ -14,7 +14,14 @@ ALTER TABLE pgsearch.embedding
   ADD COLUMN filled_at timestamptz,
   ADD COLUMN fill_started_at timestamptz,
   -- What a million tokens cost at the model's provider, to tell what a fill costs.
-  ADD COLUMN token_price double precision;
+  ADD COLUMN token_price double precision,
+  -- What its column is of, and what its HNSW graph holds: the same, or less, by which nearest
+  -- ones are found and then ranked by the column's vectors.
+  ADD COLUMN vector_type text NOT NULL DEFAULT 'vector' CHECK (vector_type IN ('vector', 'halfvec')),
+  ADD COLUMN index_type text NOT NULL DEFAULT 'vector'
+    CHECK (index_type IN ('vector', 'halfvec', 'bit')),
+  DROP CONSTRAINT embedding_dimensions_check,
+  ADD CONSTRAINT embedding_dimensions_check CHECK (dimensions BETWEEN 1 AND 16000);
 
 -- The first embedding of a search index was always filled by the queue.
 UPDATE pgsearch.embedding SET filled_at = clock_timestamp() WHERE state <> 'filling';
@@ -322,11 +329,13 @@ $$;
 
 -- What a search has to know of the embedding that answers: the active one, or the one that is named;
 -- all NULL where there is none, or it is not ready, unless one has to be. It is read for each
--- search, so without what takes long to read, as a fingerprint does.
+-- search, so without what takes long to read, as a fingerprint does. What its graph holds is `coarse`
+-- where that is less than the column does.
 CREATE FUNCTION pgsearch.answering(
   schema_name text, index_name text, embedding text, is_required boolean DEFAULT true,
   OUT id integer, OUT name text, OUT column_name text, OUT dimensions integer,
-  OUT similarity_stddev double precision, OUT documents bigint, OUT has_encoder boolean
+  OUT similarity_stddev double precision, OUT documents bigint, OUT has_encoder boolean,
+  OUT coarse text
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 #variable_conflict use_column
@@ -334,9 +343,11 @@ DECLARE
   state text;
 BEGIN
   SELECT e.id, e.name, e.column_name, e.dimensions, e.similarity_stddev, i.document_count,
-    EXISTS (SELECT FROM pgsearch.encoder AS n WHERE n.embedding_id = e.id AND n.tokens > 0), e.state
+    EXISTS (SELECT FROM pgsearch.encoder AS n WHERE n.embedding_id = e.id AND n.tokens > 0),
+    nullif(e.index_type, e.vector_type), e.state
   INTO answering.id, answering.name, answering.column_name, answering.dimensions,
-    answering.similarity_stddev, answering.documents, answering.has_encoder, state
+    answering.similarity_stddev, answering.documents, answering.has_encoder,
+    answering.coarse, state
   FROM pgsearch.embedding AS e
   JOIN pgsearch.search_index AS i ON i.id = e.search_index_id
   WHERE i.schema_name = answering.schema_name
@@ -357,6 +368,7 @@ BEGIN
     answering.dimensions := NULL;
     answering.similarity_stddev := NULL;
     answering.has_encoder := NULL;
+    answering.coarse := NULL;
   END IF;
 END
 $$;
@@ -406,6 +418,42 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN a <=> b;
 
 
+CREATE FUNCTION pgsearch.distance(a halfvec, b vector) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN a <=> b;
+
+
+-- How far vectors are by what a coarse graph holds of them: the casts that its HNSW index is over, with
+-- the dimensions of it, for a type's own cannot be a parameter.
+CREATE FUNCTION pgsearch.half_distance(a vector, b vector, dimensions integer)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN vector_to_halfvec(a, dimensions, true) <=> vector_to_halfvec(b, dimensions, true);
+
+
+CREATE FUNCTION pgsearch.bit_distance(a vector, b vector, dimensions integer)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN "bit"(binary_quantize(a), dimensions, true) <~> "bit"(binary_quantize(b), dimensions, true);
+
+
+CREATE FUNCTION pgsearch.bit_distance(a halfvec, b vector, dimensions integer)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN "bit"(binary_quantize(a), dimensions, true) <~> "bit"(binary_quantize(b), dimensions, true);
+
+
+-- The same in a statement that is put together for one search: the expression of the HNSW index
+-- beside that of the query's vector.
+CREATE FUNCTION pgsearch.graph_distance(
+  stored text, vector text, held text, dimensions integer
+) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN format(CASE held
+  WHEN 'bit' THEN 'binary_quantize(%1$s)::bit(%3$s) <~> binary_quantize(%2$s)::bit(%3$s)'
+  ELSE '%1$s::halfvec(%3$s) <=> %2$s::halfvec(%3$s)' END, stored, vector, dimensions);
+
+
 CREATE FUNCTION pgsearch.to_vector(given text) RETURNS vector
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN given::vector;
@@ -420,6 +468,12 @@ RETURN (
     (SELECT avg(given.vector) AS mean FROM unnest(likes) AS given (vector)) AS liked,
     (SELECT avg(given.vector) AS mean FROM unnest(unlikes) AS given (vector)) AS unliked
 );
+
+
+-- The same of a column of halfvec.
+CREATE FUNCTION pgsearch.example(likes halfvec[], unlikes halfvec[] DEFAULT NULL) RETURNS vector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN pgsearch.example(likes::vector[], unlikes::vector[]);
 
 
 -- An embedding of a search index, both held until the transaction ends; the registry's rows in the
