@@ -9,17 +9,21 @@ import click
 
 from pgsearch.cli import activate, compare, console, sync
 from pgsearch.errors import DatabaseError, EmbeddingFailed, Error, LifecycleError
+from pgsearch.precision import MAX_INDEXED, TYPES
 
 if TYPE_CHECKING:
     from pgsearch.database import Connection
     from pgsearch.declare import Model
-    from pgsearch.registry import RegisteredIndex
+    from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 
 #: Seconds between two looks at what another worker does.
 _LOOK_S: Final = 1.0
 
 #: What of a model's declaration has an option of its own.
 _MODEL: Final = ("provider", "revision", "dimensions", "url", "query_prompt", "document_prompt")
+
+#: And of its embedding, by what the declaration calls it.
+_PRECISION: Final = {"type": "vector_type", "index": "index_type"}
 
 
 @click.command()
@@ -30,9 +34,21 @@ _MODEL: Final = ("provider", "revision", "dimensions", "url", "query_prompt", "d
     required=True,
     metavar="MODEL",
     help="A model, as on the Hugging Face hub, a folder, or an endpoint's; or the name of an "
-    "embedding that there is.",
+    "embedding that there is, whose model is taken for another one with --as.",
 )
 @click.option("--as", "name", metavar="NAME", help="What the new embedding is called.")
+@click.option(
+    "--vector-type",
+    type=click.Choice(TYPES),
+    default="vector",
+    show_default=True,
+    help="What its column is of.",
+)
+@click.option(
+    "--index-type",
+    type=click.Choice(list(MAX_INDEXED)),
+    help="What its HNSW graph holds.  [default: what the column does]",
+)
 @click.option("--revision", metavar="COMMIT", help="The hub commit.  [default: the newest]")
 @click.option(
     "--dimensions", type=click.IntRange(1), help="Length of its vectors, if it cannot be asked."
@@ -72,6 +88,7 @@ def command(
     from pgsearch.lifecycle import replace
 
     declared = {option: options.pop(option) for option in _MODEL}
+    precision = {field: options.pop(option) for field, option in _PRECISION.items()}
     requirements = tuple(map(Requirement.parse, options.pop("required")))
     asked = {
         source: options.pop(source) for source in ("queries", "judgements", "judgements_table")
@@ -84,7 +101,7 @@ def command(
     uri = console.use_database(database_url)
     with database.connect(uri, row_security=True) as connection:
         (found,) = registry.read(connection, index)
-        embedding = _added(connection, found, wanted, name, declared)
+        embedding = _added(connection, found, wanted, name, declared, precision)
         found = _filled(connection, uri, found, embedding, batch, rate)
         old = found.active
         if old is None or old.name == embedding:
@@ -102,7 +119,7 @@ def command(
         click.echo(line)
     (new,) = (each for each in now.embeddings if each.name == embedding)
     click.echo("Where the search index is declared, declare the same:")
-    click.echo(f"  Embedding({embedding!r}, {new.model!r}), and active={embedding!r}")
+    click.echo(f"  Embedding({_arguments(new)}), and active={embedding!r}")
 
 
 def _added(
@@ -111,6 +128,7 @@ def _added(
     wanted: str,
     name: str | None,
     declared: dict[str, Any],
+    precision: dict[str, Any],
 ) -> str:
     """Add the embedding unless it is there; return its name."""
     from pgsearch import names
@@ -119,17 +137,28 @@ def _added(
     from pgsearch.models.pin import pinned
 
     known = {embedding.name: embedding for embedding in index.embeddings}
-    if wanted in known:
+    if wanted in known and name in (None, wanted):
         if known[wanted].state == "retired":
             replace.restore(connection, index, wanted)
         return wanted
     called = name or names.embedding_name(wanted)
-    if called in known and known[called].model.name == wanted:
+    of = known[wanted].model.name if wanted in known else wanted
+    if called in known and known[called].model.name == of:
         return called  # this is the second run
-    model = pinned(wanted, **declared)
-    replace.add(connection, index, Embedding(called, model))
+    model = known[wanted].model if wanted in known else pinned(wanted, **declared)
+    replace.add(connection, index, Embedding(called, model, **precision))
     click.echo(f"{index.name}: {called} is added, {_described(model)}.")
     return called
+
+
+def _arguments(embedding: RegisteredEmbedding) -> str:
+    """Return what is written in an embedding's declaration."""
+    written = [repr(embedding.name), repr(embedding.model)]
+    if embedding.type != "vector":
+        written.append(f"type={embedding.type!r}")
+    if embedding.index != embedding.type:
+        written.append(f"index={embedding.index!r}")
+    return ", ".join(written)
 
 
 def _described(model: Model) -> str:

@@ -18,6 +18,7 @@ from pgvector import Vector
 from pgsearch import Embedding, encoder, registry
 from pgsearch.cli import main
 from pgsearch.errors import DeclarationError
+from pgsearch.precision import Precision
 from pgsearch.schema import embedding as embedding_ddl
 from pgsearch.sync.reconciliation import reconcile
 from pgsearch.testing import HashEmbedder, hash_model
@@ -206,6 +207,24 @@ def test_compare_and_status_know_any(stories: Stories, name: str, tmp_path: Path
     for arguments in (["compare", "hash_v1", name, "--queries", str(queries)], ["status"]):
         done = CliRunner().invoke(main, ["--database", stories.url, *arguments, "--json"])
         assert done.exit_code == 0, (arguments, done.stdout, done.stderr)
+
+
+def test_an_upgrade_to_another_precision_asks_no_model(stories: Stories) -> None:
+    stories.insert(*SENTENCES)
+    stories.drain()
+    asked = ["upgrade", "story_search", "--to", "hash_v1", "--as", "bits_v1", "--yes"]
+    for said in ("index='bit'), and active='bits_v1'", "bits_v1 answers already"):
+        done = CliRunner().invoke(
+            main, ["--database", stories.url, *asked, "--index-type", "bit"], env={"COLUMNS": "120"}
+        )
+        assert done.exit_code == 0, done.stderr
+        assert said in done.stdout
+    assert stories.states() == {"hash_v1": "ready", "bits_v1": "active"}
+    (index,) = registry.read(stories.connection)
+    assert index.active is not None
+    assert index.active.precision == Precision(64, "vector", "bit")
+    status = CliRunner().invoke(main, ["--database", stories.url, "status"], env={"COLUMNS": "120"})
+    assert "16 kB of bit" in status.stdout
 
 
 # Migrations
