@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_guide_does_what_it_says(url: str, folder: Path) -> None:
-    assert len(BLOCKS) == 8
+    assert len(BLOCKS) == 9
     with product.connect(url) as connection:
         for kind, block in BLOCKS:
             if kind == "sql":
