@@ -69,6 +69,7 @@ class EmbeddingStatus:
         index_valid: Whether the index can be used; None until it is built.
         filling: How far its fill is; None once it is filled.
         encoder_version: How often its encoder was built; None where it has none.
+        canary_share: The share of the queries that it answers as a canary; None if it is none.
         encoder_cosine: How near that comes to the model, on texts that it was not trained on.
         cost: About what its vectors have cost so far, and what the missing ones will cost, at the
             declared price of its model; None without a price.
@@ -87,6 +88,7 @@ class EmbeddingStatus:
     filling: Progress | None
     encoder_version: int | None
     encoder_cosine: float | None
+    canary_share: float | None
     indexing: Progress | None
     cost: Cost | None
 

@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.plugins.postgres",
     "tests.plugins.worker",
     "tests.plugins.orm",
+    "tests.plugins.letters",
     "tests.plugins.autogenerate",
     "tests.plugins.drift",
     "tests.plugins.reconcile",

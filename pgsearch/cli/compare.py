@@ -46,6 +46,19 @@ def what_is_asked(function: Callable[..., Any]) -> Callable[..., Any]:
                 help="A table of this database: query, grade, and the key columns.",
             ),
             click.option(
+                "--logged",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="The N queries that pgsearch.log_search has noted last.",
+            ),
+            click.option(
+                "--chosen",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="The same, judged by the documents that were chosen, as "
+                "pgsearch.log_outcome has noted.",
+            ),
+            click.option(
                 "--require",
                 "required",
                 multiple=True,
@@ -145,14 +158,21 @@ def _asked(
     queries: Path | None,
     judgements: Path | None,
     judgements_table: str | None,
+    logged: int | None,
+    chosen: int | None,
 ) -> Asked:
-    from pgsearch.evaluate.asked import read_folder, read_queries, read_table
+    from pgsearch.evaluate.asked import read_folder, read_log, read_queries, read_table
 
-    if sum(source is not None for source in (queries, judgements, judgements_table)) != 1:
+    sources = (queries, judgements, judgements_table, logged, chosen)
+    if sum(source is not None for source in sources) != 1:
         raise Error(
             "It is not said what to ask.",
-            hint="Pass one of --queries, --judgements and --judgements-table.",
+            hint="Pass one of --queries, --judgements, --judgements-table, --logged and --chosen.",
         )
+    if logged is not None:
+        return read_log(connection, index, logged)
+    if chosen is not None:
+        return read_log(connection, index, chosen, is_judged=True)
     if queries is not None:
         return read_queries(queries)
     if judgements is not None:

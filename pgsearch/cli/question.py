@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pgsearch.errors import LifecycleError, QueryError
@@ -56,6 +56,10 @@ class Question:
         """
         from psycopg.rows import dict_row
 
+        if self.embedding is None and self.query is not None and self.mode != "keyword":
+            chosen = _canary(connection, index, self.query)
+            if chosen is not None:
+                return replace(self, embedding=chosen).ask(connection, index)
         embedding = self._embedding(index)
         vector = None
         if self.like:
@@ -218,6 +222,15 @@ def _key(text: str, columns: int) -> list[str] | None:
         return None
     is_key = isinstance(values, list) and len(values) == columns
     return [str(value) for value in values] if is_key else None
+
+
+def _canary(connection: Connection, index: RegisteredIndex, query: str) -> str | None:
+    """Return the candidate that answers a query instead of the active embedding, if one does."""
+    row = connection.execute(
+        "SELECT pgsearch.canary_embedding(%s, %s, %s, false)",
+        [index.definition.schema, index.definition.name, query],
+    ).fetchone()
+    return row[0] if row else None
 
 
 def _vector_of_text(embedding: RegisteredEmbedding, query: str) -> str:

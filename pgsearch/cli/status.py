@@ -136,7 +136,7 @@ def embedding_table(index: IndexStatus) -> Table:
         colour = _STATE_COLOURS.get(embedding.state, "yellow")
         table.add_row(
             embedding.name,
-            f"[{colour}]{embedding.state}[/]",
+            f"[{colour}]{embedding.state}[/]{_canary(embedding)}",
             f"{embedding.vectors:,}",
             "-" if embedding.coverage is None else f"{embedding.coverage:.1%}",
             _index_size(embedding),
@@ -145,6 +145,11 @@ def embedding_table(index: IndexStatus) -> Table:
     for column in table.columns:
         console.never_cut(column)
     return table
+
+
+def _canary(embedding: EmbeddingStatus) -> str:
+    share = embedding.canary_share
+    return "" if share is None else f", canary {100 * share:.3g} %"
 
 
 def _encoder(embedding: EmbeddingStatus) -> str:

@@ -15,7 +15,7 @@ import psycopg
 from pgsearch.database import Connection
 from pgsearch.encoder import store
 from pgsearch.encoder.store import Corpus, Fidelity
-from pgsearch.encoder.texts import pieces
+from pgsearch.encoder.texts import LONGEST, pieces
 from pgsearch.encoder.tokens import (
     Vocabulary,
     document_counts,
@@ -254,7 +254,10 @@ class _Work:
         targets = np.array([p.vector for p in passages], dtype=np.float32)
         documents = len({p.document for p in passages})
         wanted = min(self.size.texts, _TEXTS_OF_EACH * len(passages))
-        texts = pieces([p.content for p in passages], wanted, seed=self.embedding.id)
+        # What people ask is the best of all, but says little of what nobody has asked yet.
+        logged = store.logged_queries(self.connection, self.index, limit=wanted // 2)
+        texts = pieces([p.content for p in passages], wanted - len(logged), seed=self.embedding.id)
+        texts = list(dict.fromkeys(text[:LONGEST] for text in (*logged, *texts)))
         short, texts = self._bags(texts, known)
         words_asked = known.words[: self.size.words_asked]
         made = self._embed([*texts, *words_asked])

@@ -90,6 +90,16 @@ def read_corpus(connection: Connection, index: RegisteredIndex, *, limit: int) -
     return Corpus(counted if counted < limit else max(limit, estimated), is_secured, generation)
 
 
+def logged_queries(connection: Connection, index: RegisteredIndex, *, limit: int) -> list[str]:
+    """Return the queries that were logged last, each once; none for who may not read."""
+    may_read = "SELECT has_table_privilege('pgsearch.search_log', 'SELECT')"
+    if connection.execute(may_read).fetchone() != (True,):
+        return []
+    statement = resources.sql("evaluate/logged.sql").encode()
+    found = connection.execute(statement, {"id": index.id, "limit": limit})
+    return list(dict.fromkeys(query for query, *_ in found))
+
+
 def outdated(connection: Connection, index: RegisteredIndex) -> list[int]:
     """Return the ids of ready embeddings whose encoder is lacking, or of another corpus by now."""
     changed = {

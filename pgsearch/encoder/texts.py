@@ -10,8 +10,8 @@ from typing import Final
 #: Where a sentence ends: at a line's end, or behind a full stop.
 _END: Final = re.compile(r"\n+|(?<=[.!?;])\s+|(?<=[\u3002\uff01\uff1f])")
 
-#: Characters of a sentence that is taken whole; words of a span.
-_SENTENCE: Final = 400
+#: Characters of a sentence that is taken whole, or of any other text; words of a span.
+LONGEST: Final = 400
 _SPAN: Final = (3, 13)
 
 #: Between these lengths a text without blanks, as in Chinese, has its spans; characters.
@@ -49,7 +49,7 @@ def pieces(passages: Sequence[str], wanted: int, seed: int) -> list[str]:
 def _sentences(passage: str) -> Iterator[str]:
     for part in _END.split(passage):
         text = " ".join(part.split())
-        if 3 < len(text) <= _SENTENCE:
+        if 3 < len(text) <= LONGEST:
             yield text
 
 
@@ -61,4 +61,4 @@ def _span(passage: str, draw: random.Random) -> str:
         start = draw.randrange(max(1, len(passage) - length))
         return passage[start : start + length].strip()
     start = draw.randrange(max(1, len(words) - length + 1))
-    return " ".join(words[start : start + length])[:_SENTENCE]
+    return " ".join(words[start : start + length])[:LONGEST]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgsearch.errors import Error, ObjectMissing
+from pgsearch import resources
+from pgsearch.errors import DatabaseError, Error, ObjectMissing
 from pgsearch.evaluate.collection import read_judged
 
 if TYPE_CHECKING:
@@ -99,6 +100,45 @@ def read_table(connection: Connection, table: str, index: RegisteredIndex) -> As
         judgements.setdefault(query, {})[tuple(document)] = grade
     relevant = {q: grades for q, grades in judgements.items() if max(grades.values()) > 0}
     return Asked(_some(relevant, table), relevant)
+
+
+def read_log(
+    connection: Connection, index: RegisteredIndex, limit: int, *, is_judged: bool = False
+) -> Asked:
+    """Read the queries that were logged last.
+
+    Args:
+        connection: A connection of a role that may read the log.
+        index: The search index.
+        limit: How many queries at most.
+        is_judged: Whether outcomes judge: a document whose values sum up to more than 0 answers
+            its query. Then only queries with such a document are asked.
+
+    Raises:
+        DatabaseError: The role may not read the log.
+        Error: No such query was logged.
+    """
+    import psycopg
+
+    statement = resources.sql("evaluate/logged.sql").encode()
+    try:
+        rows = connection.execute(statement, {"id": index.id, "limit": limit}).fetchall()
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseError(
+            f"The searches that were logged cannot be read: {error.diag.message_primary}.",
+            hint="Connect as the owner of the schema pgsearch, or as a member of that role.",
+        ) from error
+    judgements: dict[str, dict[Key, int]] = {}
+    for query, document, value in rows:
+        grades = judgements.setdefault(query, {})
+        if document is not None:
+            parts = document if isinstance(document, list) else [document]
+            grades[tuple(map(str, parts))] = int(value > 0)
+    where = f"the log of {index.name}"
+    if not is_judged:
+        return Asked(_some(judgements, where))
+    chosen = {query: grades for query, grades in judgements.items() if any(grades.values())}
+    return Asked(_some(chosen, where + " with a document that was chosen"), chosen)
 
 
 def _some(queries: Iterable[str], where: str) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def activate(connection: Connection, index: RegisteredIndex, name: str) -> None:
         DatabaseError: There is no such embedding, or somebody else changes the search index.
     """
     definition = index.definition
-    with _said(), connection.transaction():
+    with refusals(), connection.transaction():
         connection.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
         connection.execute(
             "SELECT pgsearch.activate_embedding(%s, %s, %s)",
@@ -72,7 +72,7 @@ def activate(connection: Connection, index: RegisteredIndex, name: str) -> None:
 
 def execute(connection: Connection, steps: Iterable[Step]) -> None:
     """Run steps as a migration runs them, each in the transaction that it needs."""
-    with _said():
+    with refusals():
         for step in steps:
             statements = [statement.encode() for statement in written(step, LockPatience())]
             if step.kind is Kind.PLAIN:
@@ -85,7 +85,7 @@ def execute(connection: Connection, steps: Iterable[Step]) -> None:
 
 
 @contextmanager
-def _said() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Raise what the database refuses as an error of pgsearch, with its hint."""
     try:
         yield

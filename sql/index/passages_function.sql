@@ -27,7 +27,8 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for no limit.';
   END IF;
   best := ARRAY(SELECT ROW(hit.*)::{hit} FROM {search}({search_arguments}) AS hit);
-  answering := pgsearch.answering({schema_literal}, {index_literal}, embedding);
+  answering := pgsearch.answering({schema_literal}, {index_literal}, embedding,
+    asked => CASE WHEN vector IS NULL AND mode <> 'keyword' THEN query END);
   -- The vector that the search function has made for itself.
   IF vector IS NULL AND mode <> 'keyword' AND answering.has_encoder THEN
     vector := {embed}(query, answering.name);

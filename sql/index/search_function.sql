@@ -51,7 +51,8 @@ DECLARE
 BEGIN
   PERFORM pgsearch.check_search(
     query, k, mode, skip, ef_search, fusion, keyword_weight, vector IS NOT NULL);
-  answering := pgsearch.answering({schema_literal}, {index_literal}, embedding);
+  answering := pgsearch.answering({schema_literal}, {index_literal}, embedding,
+    asked => CASE WHEN vector IS NULL AND mode <> 'keyword' THEN query END);
   IF vector IS NULL AND mode <> 'keyword' AND answering.has_encoder THEN
     vector := {embed}(query, answering.name);
     encoder := 'database';
@@ -91,8 +92,8 @@ BEGIN
       scan_distance := pgsearch.graph_distance(stored, '$3', answering.coarse, answering.dimensions);
       -- All that a scan of bits keeps is ranked anew: the nearest are among them, but not the first.
       IF answering.coarse = 'bit' THEN
-        chunks := greatest(
-          chunks, coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)));
+        chunks := greatest(chunks, coalesce(ef_search, pgsearch.usual_ef_search(
+          answering.documents, chunks, false, mode = 'hybrid')));
       END IF;
       scanned := format($part${scan_coarse}$part$, stored, scan_distance, chunks);
     END IF;
@@ -132,7 +133,8 @@ $search$, stored, scanned)
       -- Not for keywords: without a vector the library that knows the settings may not be there yet.
       IF mode <> 'keyword' THEN
         settings := pgsearch.begin_scan(
-          coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
+          coalesce(ef_search, pgsearch.usual_ef_search(
+            answering.documents, chunks, filters <> '', mode = 'hybrid')));
       END IF;
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$

@@ -335,9 +335,11 @@ $$;
 -- What a search has to know of the embedding that answers: the active one, or the one that is named;
 -- all NULL where there is none, or it is not ready, unless one has to be. It is read for each
 -- search, so without what takes long to read, as a fingerprint does. What its graph holds is `coarse`
--- where that is less than the column does.
+-- where that is less than the column does. Of a text that is asked alone, a canary may choose another
+-- than the active one.
 CREATE FUNCTION pgsearch.answering(
   schema_name text, index_name text, embedding text, is_required boolean DEFAULT true,
+  asked text DEFAULT NULL,
   OUT id integer, OUT name text, OUT column_name text, OUT dimensions integer,
   OUT similarity_stddev double precision, OUT documents bigint, OUT has_encoder boolean,
   OUT coarse text
@@ -347,6 +349,9 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
   state text;
 BEGIN
+  IF answering.embedding IS NULL AND asked IS NOT NULL THEN
+    embedding := pgsearch.canary_embedding(schema_name, index_name, asked, true);
+  END IF;
   SELECT e.id, e.name, e.column_name, e.dimensions, e.similarity_stddev, i.document_count,
     EXISTS (SELECT FROM pgsearch.encoder AS n WHERE n.embedding_id = e.id AND n.tokens > 0),
     nullif(e.index_type, e.vector_type), e.state
@@ -398,15 +403,17 @@ RETURN CASE WHEN frequency > 0
 
 
 -- Candidates that a scan of an HNSW index keeps, unless a search says how many: the more documents
--- there are, the more it takes to find the nearest of them, and twice as many where a filter passes
--- over some.
-CREATE FUNCTION pgsearch.usual_ef_search(documents bigint, chunks integer, is_filtered boolean)
-RETURNS integer
+-- there are, the more it takes to find the nearest of them. It is twice as many where a filter passes
+-- over some, and two thirds where keywords bring documents, too.
+CREATE FUNCTION pgsearch.usual_ef_search(
+  documents bigint, chunks integer, is_filtered boolean, is_hybrid boolean DEFAULT false
+) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN least(
+RETURN least(1000, greatest(
+  chunks,
   greatest(300, chunks, round(300 * power(coalesce(documents, 0) / 200000.0, 0.4)))
-    * CASE WHEN is_filtered THEN 2 ELSE 1 END,
-  1000)::integer;
+    * CASE WHEN is_filtered THEN 2 WHEN is_hybrid THEN 2 / 3.0 ELSE 1 END
+))::integer;
 
 
 -- How many rows that a filter leaves are few: to look at each takes less time than a scan of the HNSW
@@ -541,6 +548,7 @@ BEGIN
             HINT = 'Activate another one first, or use op.deactivate_embedding: then keywords answer.';
   END IF;
   UPDATE pgsearch.embedding SET state = 'retired', activate_when_ready = false WHERE id = found.id;
+  DELETE FROM pgsearch.canary WHERE embedding_id = found.id;
   UPDATE pgsearch.search_index SET refill_chunks = true, fill_key = NULL, filled_at = NULL
   WHERE id = found.search_index_id AND pgsearch.has_cut(found);
   INSERT INTO pgsearch.event (search_index_id, embedding, kind)
@@ -654,3 +662,267 @@ RETURN (
   FROM generate_series(3, 6) AS size,
        generate_series(1, length(word) + 3 - size) AS place
 );
+
+
+-- A candidate that answers a share of a search index's queries for a while.
+CREATE TABLE pgsearch.canary (
+  search_index_id integer          PRIMARY KEY REFERENCES pgsearch.search_index ON DELETE CASCADE,
+  embedding_id    integer          NOT NULL REFERENCES pgsearch.embedding ON DELETE CASCADE,
+  share           double precision NOT NULL CHECK (share > 0 AND share <= 1),
+  started_at      timestamptz      NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE pgsearch.canary IS 'Which embedding answers a share of the queries, for a while';
+GRANT SELECT ON pgsearch.canary TO PUBLIC;
+
+-- Searches that an application has logged, and what came of them. Who searches may add to them, but
+-- read none: what somebody asks is nobody else's business.
+CREATE TABLE pgsearch.search_log (
+  id              uuid             PRIMARY KEY,
+  search_index_id integer          NOT NULL REFERENCES pgsearch.search_index ON DELETE CASCADE,
+  asked_at        timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  query           text             NOT NULL,
+  -- The name of the one that answered; NULL where keywords did alone.
+  embedding       text,
+  -- The keys of what was shown, best first; a key of several columns is an array.
+  documents       jsonb            NOT NULL CHECK (jsonb_typeof(documents) = 'array'),
+  took_ms         double precision
+);
+COMMENT ON TABLE pgsearch.search_log IS 'Searches that were logged, with the embedding that answered';
+CREATE INDEX search_log_asked_at ON pgsearch.search_log (search_index_id, asked_at);
+
+CREATE TABLE pgsearch.search_outcome (
+  id        bigint           GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  search_id uuid             NOT NULL REFERENCES pgsearch.search_log ON DELETE CASCADE,
+  at        timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  -- The key of the document that was chosen; NULL where it is said of the whole answer.
+  document  jsonb,
+  value     double precision NOT NULL DEFAULT 1
+);
+COMMENT ON TABLE pgsearch.search_outcome IS 'What came of logged searches: clicks, grades, whatever counts';
+CREATE INDEX search_outcome_search_id ON pgsearch.search_outcome (search_id);
+
+-- Whether who asks may read what a search index is made of.
+CREATE FUNCTION pgsearch.may_search(search_index_id integer) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+  RETURN (
+    SELECT has_any_column_privilege(pgsearch.source_table(i.schema_name, i.name), 'SELECT')
+    FROM pgsearch.search_index AS i WHERE i.id = may_search.search_index_id
+  );
+END
+$$;
+
+GRANT INSERT ON pgsearch.search_log, pgsearch.search_outcome TO PUBLIC;
+ALTER TABLE pgsearch.search_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pgsearch.search_outcome ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_who_may_search ON pgsearch.search_log
+  FOR INSERT WITH CHECK (pgsearch.may_search(search_index_id));
+-- Who knows the search's id, which nobody can guess, has made it.
+CREATE POLICY of_who_has_searched ON pgsearch.search_outcome FOR INSERT WITH CHECK (true);
+
+
+-- A search index by its name, with or without its schema.
+CREATE FUNCTION pgsearch.find_search_index(name text) RETURNS pgsearch.search_index
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+  parts text[] := parse_ident(find_search_index.name);
+  ids integer[] := ARRAY(
+    SELECT i.id FROM pgsearch.search_index AS i
+    WHERE i.name = parts[cardinality(parts)]
+      AND (cardinality(parts) = 1 OR i.schema_name = parts[cardinality(parts) - 1])
+  );
+  found pgsearch.search_index;
+BEGIN
+  IF cardinality(ids) <> 1 THEN
+    RAISE EXCEPTION 'pgsearch: there % of the name %',
+        CASE WHEN ids = '{}' THEN 'is no search index' ELSE 'are several search indexes' END, find_search_index.name
+      USING ERRCODE = 'undefined_object',
+            HINT = 'Write it as schema.name; `pgsearch status` shows those that there are.';
+  END IF;
+  SELECT i.* INTO found FROM pgsearch.search_index AS i WHERE i.id = ids[1];
+  RETURN found;
+END
+$$;
+
+
+-- The candidate that answers a query, by the setting pgsearch.canary (on or off), else by a hash of
+-- what is asked: the same query has the same answer each time. NULL where the active one answers.
+CREATE FUNCTION pgsearch.canary_embedding(
+  schema_name text, index_name text, asked text, is_text_alone boolean
+) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+  is_chosen boolean := nullif(current_setting('pgsearch.canary', true), '')::boolean;
+BEGIN
+  RETURN (
+    SELECT e.name
+    FROM pgsearch.search_index AS i
+    JOIN pgsearch.canary AS c ON c.search_index_id = i.id
+    JOIN pgsearch.embedding AS e ON e.id = c.embedding_id
+    WHERE i.schema_name = canary_embedding.schema_name AND i.name = canary_embedding.index_name
+      AND e.state = 'ready'
+      AND coalesce(is_chosen,
+        -- The upper of its bits: 32 numbers from 0 on.
+        ((hashtextextended(lower(btrim(asked)), 0) >> 32) & 4294967295) < c.share * 4294967296)
+      -- Of a text alone, the database has to make the vector.
+      AND (NOT is_text_alone OR EXISTS (
+        SELECT FROM pgsearch.encoder AS n WHERE n.embedding_id = e.id AND n.tokens > 0))
+  );
+END
+$$;
+
+
+-- The name of the embedding that is to answer a query: the active one, or a canary's. An application
+-- that makes vectors itself asks here first, makes the vector with that one's model, and names it as
+-- the search function's `embedding`. To keep a person with one of them, ask for the person's id.
+CREATE FUNCTION pgsearch.embedding_for(search_index text, asked text) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+  found pgsearch.search_index := pgsearch.find_search_index(search_index);
+BEGIN
+  RETURN coalesce(
+    pgsearch.canary_embedding(found.schema_name, found.name, asked, false),
+    (SELECT e.name FROM pgsearch.embedding AS e
+     WHERE e.search_index_id = found.id AND e.state = 'active')
+  );
+END
+$$;
+
+
+-- Lets a ready embedding answer a share of the queries, from 0 to 1; called again, another share.
+CREATE FUNCTION pgsearch.start_canary(
+  schema_name text, index_name text, embedding text, share double precision
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  candidate pgsearch.embedding := pgsearch.hold_embedding(schema_name, index_name, embedding);
+BEGIN
+  IF candidate.state <> 'ready' THEN
+    RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot be a canary: it is %',
+        quote_literal(embedding), quote_ident(index_name), candidate.state
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = CASE candidate.state WHEN 'active' THEN 'It answers all queries.'
+              ELSE 'Run `pgsearch sync`, or wait for the worker; `pgsearch status` shows how far it is.' END;
+  END IF;
+  INSERT INTO pgsearch.canary AS c (search_index_id, embedding_id, share)
+  VALUES (candidate.search_index_id, candidate.id, start_canary.share)
+  ON CONFLICT (search_index_id) DO UPDATE SET
+    embedding_id = excluded.embedding_id,
+    share = excluded.share,
+    started_at = CASE WHEN c.embedding_id = excluded.embedding_id THEN c.started_at ELSE excluded.started_at END;
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind, detail)
+  VALUES (candidate.search_index_id, candidate.name, 'canary started', jsonb_build_object('share', share));
+END
+$$;
+
+
+-- Lets the active embedding answer all queries again; what was logged stays. False if there is none.
+CREATE FUNCTION pgsearch.stop_canary(schema_name text, index_name text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+  stopped pgsearch.canary;
+BEGIN
+  DELETE FROM pgsearch.canary AS c USING pgsearch.search_index AS i
+  WHERE i.id = c.search_index_id AND i.schema_name = stop_canary.schema_name
+    AND i.name = stop_canary.index_name
+  RETURNING c.* INTO stopped;
+  IF stopped.search_index_id IS NULL THEN
+    RETURN false;
+  END IF;
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind)
+  SELECT e.search_index_id, e.name, 'canary stopped'
+  FROM pgsearch.embedding AS e WHERE e.id = stopped.embedding_id;
+  RETURN true;
+END
+$$;
+
+
+-- Notes a search and returns its id, by which an outcome can be noted later.
+CREATE FUNCTION pgsearch.log_search(
+  search_index text,
+  query        text,
+  documents    jsonb,
+  embedding    text             DEFAULT NULL,
+  took_ms      double precision DEFAULT NULL
+) RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+  asked pgsearch.search_index := pgsearch.find_search_index(search_index);
+  search_id uuid := gen_random_uuid();
+BEGIN
+  INSERT INTO pgsearch.search_log (id, search_index_id, query, embedding, documents, took_ms)
+  VALUES (search_id, asked.id, log_search.query,
+    coalesce(log_search.embedding, pgsearch.embedding_for(search_index, log_search.query)),
+    coalesce(log_search.documents, '[]'), log_search.took_ms);
+  RETURN search_id;
+END
+$$;
+
+
+-- Notes what came of a search: the document that was chosen, a grade, or whatever counts.
+CREATE FUNCTION pgsearch.log_outcome(
+  search_id uuid, document jsonb DEFAULT NULL, value double precision DEFAULT 1
+) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+  INSERT INTO pgsearch.search_outcome (search_id, document, value)
+  VALUES (log_outcome.search_id, log_outcome.document, log_outcome.value);
+END;
+
+
+-- Makes a ready embedding the one that answers; the one before it stays ready, and so is the way
+-- back. Nothing is locked but rows of the registry: searches look the embedding up.
+--
+-- One that is not ready is refused, for search would get worse. But where no embedding answers
+-- anyway, as when a history of migrations is replayed on a new database, or where `when_ready`
+-- says so, the worker activates it as soon as it is ready.
+CREATE OR REPLACE FUNCTION pgsearch.activate_embedding(
+  schema_name text, index_name text, embedding text, when_ready boolean DEFAULT false
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  index_id integer;
+  found pgsearch.embedding;
+BEGIN
+  SELECT i.id INTO index_id FROM pgsearch.search_index AS i
+  WHERE i.schema_name = activate_embedding.schema_name
+    AND i.name = activate_embedding.index_name
+  FOR UPDATE;
+  SELECT e.* INTO found FROM pgsearch.embedding AS e
+  WHERE e.search_index_id = index_id AND e.name = activate_embedding.embedding
+  FOR UPDATE;
+  IF found.id IS NULL THEN
+    RAISE EXCEPTION 'pgsearch: search index % has no embedding %',
+        quote_ident(index_name), quote_literal(embedding)
+      USING ERRCODE = 'undefined_object', HINT = coalesce(
+        'It has ' || (SELECT string_agg(e.name, ', ' ORDER BY e.id) FROM pgsearch.embedding AS e
+                      WHERE e.search_index_id = index_id) || '.',
+        'Add one with op.add_embedding().');
+  END IF;
+  UPDATE pgsearch.embedding AS e SET activate_when_ready = false
+  WHERE e.search_index_id = index_id AND e.activate_when_ready;
+  IF found.state = 'active' THEN
+    RETURN;
+  END IF;
+  IF found.state <> 'ready' THEN
+    IF found.state = 'retired' OR (NOT when_ready AND EXISTS (
+      SELECT FROM pgsearch.embedding AS e WHERE e.search_index_id = index_id AND e.state = 'active'
+    )) THEN
+      RAISE EXCEPTION 'pgsearch: embedding % of search index % cannot be activated: it is %',
+          quote_literal(embedding), quote_ident(index_name), found.state
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'Run `pgsearch sync`, or wait for the worker; `pgsearch status` shows how far it is.';
+    END IF;
+    UPDATE pgsearch.embedding AS e SET activate_when_ready = true WHERE e.id = found.id;
+    RETURN;
+  END IF;
+  UPDATE pgsearch.embedding SET state = 'ready'
+  WHERE search_index_id = index_id AND state = 'active';
+  UPDATE pgsearch.embedding SET state = 'active', activated_at = clock_timestamp()
+  WHERE id = found.id;
+  -- Or it would go on where another one is activated again.
+  DELETE FROM pgsearch.canary WHERE embedding_id = found.id;
+  INSERT INTO pgsearch.event (search_index_id, embedding, kind)
+  VALUES (index_id, found.name, 'activated');
+END
+$$;

@@ -13,6 +13,7 @@ SELECT
   extract(epoch FROM clock_timestamp() - e.fill_started_at)::double precision AS fill_s,
   n.version AS encoder_version,
   (n.fidelity ->> 'cosine')::double precision AS encoder_cosine,
+  (SELECT c.share FROM pgsearch.canary AS c WHERE c.embedding_id = e.id) AS canary_share,
   -- About the tokens of a passage: four characters each, by the first few passages.
   (SELECT avg(length(sample.content)) / 4
    FROM (SELECT content FROM {chunk} LIMIT 200) AS sample)::double precision AS chunk_tokens,

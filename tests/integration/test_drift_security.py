@@ -61,8 +61,13 @@ def test_a_table_that_loses_it(secured_url: str) -> None:
     assert seen(secured_url) == []
     with psycopg.connect(secured_url) as connection:
         after = catalogue(connection)
-    assert not [row for row in after if row[0] == "policy"]
-    assert len([row for row in before if row[0] == "policy"]) == 3
+
+    def policies(rows: list[tuple[str, ...]]) -> list[str]:
+        of_all = "pgsearch."  # of the log of searches, which has nothing to do with the table
+        return [name for kind, name, _ in rows if kind == "policy" and not name.startswith(of_all)]
+
+    assert not policies(after)
+    assert len(policies(before)) == 3
     damage(secured_url, ENABLE)
     assert mend(secured_url) == ALTER
     with psycopg.connect(secured_url) as connection:

@@ -8,79 +8,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, select, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 
-from pgsearch import Chunking, Embedding, Hit, SearchIndex, database, search
-from pgsearch.errors import DeclarationError, QueryError
-from pgsearch.langchain import SearchRetriever as LangChainRetriever
-from pgsearch.llamaindex import SearchRetriever as LlamaIndexRetriever
-from pgsearch.orm.retrieval import Retrieval
-from pgsearch.sync import Worker
-from pgsearch.testing import HashEmbedder, hash_model
+from pgsearch import Hit, search
+from pgsearch.errors import QueryError
+from pgsearch.testing import HashEmbedder
 from tests.integration.test_verbs import run
-from tests.plugins import orm
-from tests.plugins.postgres import Databases
+from tests.plugins.letters import Letter, letter_search
 
 MODES = ("hybrid", "keyword", "vector")
 QUERY = "a storm over the harbour"
-SUBJECTS = ("harbour", "village", "baker", "telegraph", "clock", "winter", "storm")
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Letter(Base):
-    """Of several passages, with a key of two columns."""
-
-    __tablename__ = "letter"
-    sender: Mapped[str] = mapped_column(primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)
-    year: Mapped[int]
-    body: Mapped[str]
-
-
-class Numbered(Base):
-    """Has a column of its own that passages have, too."""
-
-    __tablename__ = "numbered"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    ordinal: Mapped[int]
-    body: Mapped[str]
-
-
-SearchIndex("numbered_search", Numbered.__table__, text={"body": "A"})
-
-letter_search = SearchIndex(
-    "letter_search",
-    Letter.__table__,
-    text={"body": "A"},
-    filters=["year"],
-    chunking=Chunking(max_tokens=32, overlap=0),
-    embeddings=[Embedding("hash_v1", hash_model(64))],
-    active="hash_v1",
-)
-
-
-@pytest.fixture(scope="module")
-def letters(databases: Databases, installed_template: str) -> Iterator[Engine]:
-    with databases.fresh(installed_template) as url:
-        engine = create_engine(database.sqlalchemy_url(url))
-        Base.metadata.create_all(engine)
-        with database.connect(url) as connection:
-            orm.create(connection, letter_search)
-        with Session(engine) as session:
-            for n in range(40):
-                parts = (SUBJECTS[(n + m * m) % 7] for m in range(1 + n % 6))
-                body = "\n\n".join(f"Of the {part}, and more of it. " * 4 for part in parts)
-                sender = ("ann", "bo")[n % 2]
-                session.add(Letter(sender=sender, number=n, year=1900 + n % 3, body=body))
-            session.commit()
-        Worker(url).drain()
-        yield engine
-        engine.dispose()
 
 
 @pytest.fixture
@@ -203,62 +142,6 @@ def test_it_runs_with_async_drivers(letters: Engine, session: Session, driver: s
 def test_what_is_not_to_be_asked(options: Any, problem: str) -> None:
     with pytest.raises(QueryError, match=problem):
         search(Letter, QUERY, **options)
-
-
-# Retrievers
-
-
-def test_a_retriever_gives_passages(letters: Engine, session: Session) -> None:
-    given = {"limit": 12, "passages": True, "per_document": 2}
-    retrieval = Retrieval(Letter, letters, columns=["year"], options=given)
-    found = retrieval.ask(QUERY, where=Letter.year == 1901)
-    asked = search(Letter, QUERY, where=Letter.year == 1901, **given)
-    expected = session.execute(asked).all()
-    assert len({each.id for each in found}) == len(found) == 12
-    for each, (letter, hit) in zip(found, expected, strict=True):
-        assert each.id == f'["{letter.sender}", {letter.number}]#{hit.ordinal}'
-        assert each.text == hit.passage
-        assert each.metadata == {
-            "sender": letter.sender,
-            "number": letter.number,
-            "year": 1901,
-            "score": hit.score,
-            "keyword_score": hit.keyword_score,
-            "similarity": hit.similarity,
-            "stale": False,
-            "ordinal": hit.ordinal,
-            "document_score": hit.document_score,
-        }
-
-
-def test_a_call_may_ask_for_passages(letters: Engine) -> None:
-    retriever = LangChainRetriever(source=Letter, engine=letters, limit=5)
-    assert "ordinal" not in retriever.invoke(QUERY)[0].metadata
-    documents = retriever.invoke(QUERY, passages=True, per_document=1)
-    assert len({(d.metadata["sender"], d.metadata["number"]) for d in documents}) == 5
-    assert all("#" in (document.id or "") for document in documents)
-
-
-def test_nodes_are_passages(letters: Engine) -> None:
-    retriever = LlamaIndexRetriever(Letter, letters, limit=20, passages=True, per_document=3)
-    nodes = retriever.retrieve(QUERY)
-    assert len({node.node_id for node in nodes}) == 20
-    assert [node.metadata["score"] for node in nodes] == [node.score for node in nodes]
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"content": "document"}, "content='document' and passages=True exclude each other"),
-        ({"source": Numbered, "columns": ["ordinal"]}, "that the metadata of a passage has too"),
-    ],
-)
-def test_what_retrievers_cannot_give(letters: Engine, options: Any, problem: str) -> None:
-    given = {"source": Letter, "engine": letters} | options
-    with pytest.raises(DeclarationError, match=problem):
-        Retrieval(**given, options={"passages": True})
-    with pytest.raises(DeclarationError, match=problem):
-        Retrieval(**given).ask(QUERY, passages=True)
 
 
 # The command line

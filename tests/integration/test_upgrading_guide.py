@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_guide_does_what_it_says(url: str, folder: Path) -> None:
-    assert len(BLOCKS) == 9
+    assert len(BLOCKS) == 15
     with product.connect(url) as connection:
         for kind, block in BLOCKS:
             if kind == "sql":
@@ -81,5 +81,8 @@ def run(url: str, line: str) -> None:
         at = arguments.index(HUB)
         arguments[at : at + 1] = ["hash-128", "--provider", "hash", "--dimensions", "128"]
         arguments += ["--require", "ndcg10 >= -1"]
+    if "--share" in arguments:
+        # Who begins with a share has answered no, when `pgsearch upgrade` asked.
+        run(url, "pgsearch activate article_search minilm_v1")
     done = CliRunner().invoke(main, ["--database", url, *arguments], input="y\n")
     assert done.exit_code == 0, (line, done.stdout, done.stderr)
