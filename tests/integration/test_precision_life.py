@@ -113,6 +113,23 @@ def test_exact_vectors_are_not_taken_from_halves(stories: Stories) -> None:
     assert vectors(stories, "exact") == [vector.to_list() for vector in made]
 
 
+@pytest.mark.parametrize(("index", "dimensions"), [("halfvec", 3072), ("bit", 4100)])
+def test_vectors_too_long_for_a_graph_of_their_own(
+    stories: Stories, index: str, dimensions: int
+) -> None:
+    declared = Embedding("long", hash_model(dimensions), index=index)
+    execute_all(stories.connection, embedding_ddl.add_embedding("public", "story_search", declared))
+    stories.insert(*SENTENCES)
+    stories.drain()
+    assert stories.states()["long"] == "ready"
+    found = stories.execute(
+        "SELECT id FROM story_search("
+        " 'x', k => 1, vector => %s, mode => 'vector', embedding => 'long')",
+        vector_of(THREE, dimensions),
+    )
+    assert found == [(3,)]
+
+
 @pytest.mark.parametrize("name", HALVED)
 def test_equal_content_shares_a_halved_vector(stories: Stories, name: str) -> None:
     add(stories, name, 32)
