@@ -20,6 +20,11 @@ keyword_leg AS MATERIALIZED (
          FROM {document} AS document {narrowed}
          WHERE question.next_rarest IS NOT NULL AND document.tsv @@ question.next_rarest {unless_few}
          LIMIT 3000)
+        UNION ALL
+        (SELECT {document_key}, document.tsv, document.length, document.generation
+         FROM {document} AS document {narrowed}
+         WHERE question.alone IS NOT NULL AND document.tsv @@ question.alone {unless_few}
+         LIMIT 4000)
       ) AS found
       ORDER BY score DESC, {found_key}
       LIMIT {depth}

@@ -190,6 +190,21 @@ def test_what_finds_nothing(library: product.Connection, query: str) -> None:
     assert found(library, query) == {}
 
 
+def test_of_common_words_documents_that_hold_several_come_first(db: product.Connection) -> None:
+    """Wherever they lie: here behind more documents of one word than are ever looked at."""
+    db.execute(
+        "INSERT INTO article (id, body) SELECT n, CASE WHEN n % 2 = 0 THEN 'moon' ELSE 'boat' END"
+        " || ' and stone' FROM generate_series(1, 42000) AS n"
+    )
+    db.execute("INSERT INTO article (id, body) VALUES (50000, 'moon, boat')")
+    scores = found(db, "moon boat")
+    assert next(iter(scores)) == 50000
+    assert len(scores) == 10
+    # A quoted phrase or a minus holds for those of one word, too.
+    assert list(found(db, "moon boat -stone")) == [50000]
+    assert {key % 2 for key in found(db, '"moon and stone" boat')} == {0}
+
+
 def test_ties_are_in_the_order_of_keys(db: product.Connection) -> None:
     db.execute("INSERT INTO article (body) SELECT 'same text' FROM generate_series(1, 30)")
     assert list(found(db, "text", 7)) == [1, 2, 3, 4, 5, 6, 7]
