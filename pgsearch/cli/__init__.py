@@ -17,6 +17,7 @@ from pgsearch.errors import Error
 #: Every verb and what the overview says of it.
 VERBS = {
     "activate": "Make an embedding the one that answers, or go back.",
+    "advise": "Measure what a smaller embedding would cost and give.",
     "canary": "Let a candidate answer a share of the queries.",
     "compare": "Ask two embeddings the same queries, and judge them.",
     "demo": "Show it all on the documentation of Python's standard library.",

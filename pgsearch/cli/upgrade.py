@@ -12,9 +12,12 @@ from pgsearch.errors import DatabaseError, EmbeddingFailed, Error, LifecycleErro
 from pgsearch.precision import MAX_INDEXED, TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgsearch.database import Connection
     from pgsearch.declare import Model
     from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
+    from pgsearch.sync import Worker
 
 #: Seconds between two looks at what another worker does.
 _LOOK_S: Final = 1.0
@@ -86,23 +89,30 @@ def command(
     from pgsearch import database, registry
     from pgsearch.evaluate.gate import Requirement, require
     from pgsearch.lifecycle import replace
+    from pgsearch.sync import Worker
 
     declared = {option: options.pop(option) for option in _MODEL}
     precision = {field: options.pop(option) for field, option in _PRECISION.items()}
     requirements = tuple(map(Requirement.parse, options.pop("required")))
-    asked = {
-        source: options.pop(source) for source in ("queries", "judgements", "judgements_table")
-    }
+    asked = {source: options.pop(source) for source in compare.SOURCES}
     if requirements and not any(asked.values()):
         raise Error(
             "--require needs something to compare by.",
-            hint="Pass --queries, --judgements or --judgements-table.",
+            hint=compare.SAY_WHAT,
         )
     uri = console.use_database(database_url)
     with database.connect(uri, row_security=True) as connection:
         (found,) = registry.read(connection, index)
-        embedding = _added(connection, found, wanted, name, declared, precision)
-        found = _filled(connection, uri, found, embedding, batch, rate)
+        embedding = added(connection, found, wanted, name, declared, precision)
+        with console.progress() as display:
+            worker = Worker(
+                uri,
+                indexes=[found.name],
+                batch_rows=batch,
+                backfill_rate=rate,
+                on_progress=sync.show(display),
+            )
+            found = filled(connection, worker, found, embedding)
         old = found.active
         if old is None or old.name == embedding:
             click.echo(f"{found.name}: {embedding} answers already.")
@@ -122,15 +132,25 @@ def command(
     click.echo(f"  Embedding({_arguments(new)}), and active={embedding!r}")
 
 
-def _added(
+def added(
     connection: Connection,
     index: RegisteredIndex,
     wanted: str,
-    name: str | None,
-    declared: dict[str, Any],
-    precision: dict[str, Any],
+    name: str | None = None,
+    declared: Mapping[str, Any] | None = None,
+    precision: Mapping[str, Any] | None = None,
 ) -> str:
-    """Add the embedding unless it is there; return its name."""
+    """Add an embedding to a search index unless it is there; return its name.
+
+    Args:
+        connection: An autocommit connection of the table's owner.
+        index: The search index.
+        wanted: An embedding that there is, which is restored if it is retired, or a model. With
+            another name: that embedding's model.
+        name: What the embedding of a model is called, if not by the model's name.
+        declared: What else is declared of a model.
+        precision: What is declared of the embedding's column and graph.
+    """
     from pgsearch import names
     from pgsearch.declare import Embedding
     from pgsearch.lifecycle import replace
@@ -145,8 +165,8 @@ def _added(
     of = known[wanted].model.name if wanted in known else wanted
     if called in known and known[called].model.name == of:
         return called  # this is the second run
-    model = known[wanted].model if wanted in known else pinned(wanted, **declared)
-    replace.add(connection, index, Embedding(called, model, **precision))
+    model = known[wanted].model if wanted in known else pinned(wanted, **(declared or {}))
+    replace.add(connection, index, Embedding(called, model, **(precision or {})))
     click.echo(f"{index.name}: {called} is added, {_described(model)}.")
     return called
 
@@ -166,42 +186,34 @@ def _described(model: Model) -> str:
     return f"{model.name}{revision}, {model.dimensions} dimensions"
 
 
-def _filled(
-    connection: Connection,
-    uri: str,
-    index: RegisteredIndex,
-    embedding: str,
-    batch: int,
-    rate: float | None,
+def filled(
+    connection: Connection, worker: Worker, index: RegisteredIndex, embedding: str
 ) -> RegisteredIndex:
-    """Work until an embedding is ready, together with other workers; return the search index."""
-    from pgsearch import registry
-    from pgsearch.sync import Worker
+    """Work until an embedding is ready, together with other workers; return the search index.
 
-    with console.progress() as display:
-        worker = Worker(
-            uri,
-            indexes=[index.name],
-            batch_rows=batch,
-            backfill_rate=rate,
-            on_progress=sync.show(display),
-        )
-        while True:
-            report = worker.drain()
-            (found,) = registry.read(connection, index.name)
-            state = _state(found, embedding)
-            if state in ("ready", "active"):
-                return found
-            if report.problems:
-                raise report.problems[0]
-            if report.failed or report.parked:
-                raise EmbeddingFailed(
-                    f"The model of {embedding} failed on {max(report.failed, report.parked):,} "
-                    f"documents, so that it is {state} still.",
-                    hint="`pgsearch status` shows the error; run this again to go on.",
-                )
-            # Another worker has leased what is left, or builds the index.
-            time.sleep(_LOOK_S)
+    Raises:
+        EmbeddingFailed: Its model has failed on documents.
+        LifecycleError: It was retired meanwhile.
+        DatabaseError: It was dropped meanwhile.
+    """
+    from pgsearch import registry
+
+    while True:
+        report = worker.drain()
+        (found,) = registry.read(connection, index.name)
+        state = _state(found, embedding)
+        if state in ("ready", "active"):
+            return found
+        if report.problems:
+            raise report.problems[0]
+        if report.failed or report.parked:
+            raise EmbeddingFailed(
+                f"The model of {embedding} failed on {max(report.failed, report.parked):,} "
+                f"documents, so that it is {state} still.",
+                hint="`pgsearch status` shows the error; run this again to go on.",
+            )
+        # Another worker has leased what is left, or builds the index.
+        time.sleep(_LOOK_S)
 
 
 def _state(index: RegisteredIndex, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The six acts of the demo. Each shows what it claims, and checks it."""
+"""The acts of the demo but the third. Each shows what it claims, and checks it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from statistics import median
 
 from psycopg.sql import SQL, Literal
 
-from pgsearch import models, registry, resources
+from pgsearch import encoder, models, registry, resources
 from pgsearch.canonical import document_search
 from pgsearch.cli import console, migrate
 from pgsearch.cli.status import size
 from pgsearch.database import Connection
-from pgsearch.demo import ask, paste, rows
+from pgsearch.declare import Embedding
+from pgsearch.demo import ask, bar, first, paste, rows
 from pgsearch.demo.corpus import QUESTIONS, Entry
 from pgsearch.demo.edits import EDITS
 from pgsearch.demo.show import Screen
 from pgsearch.errors import LifecycleError
+from pgsearch.lifecycle import replace
 from pgsearch.models import Embedder
 from pgsearch.status import read_status
 from pgsearch.sync import Progress, Report, Worker
 
 INDEX = document_search.name
+
+#: The embedding of the migrations.
+(DECLARED,) = (embedding.name for embedding in document_search.embeddings)
 
 #: The modes of `document_search` under the names that the demo's tables have for them.
 MODES = {"keyword": "keyword", "vector": "vector", "both": "hybrid"}
@@ -123,19 +128,27 @@ def _check_findable(screen: Screen, found: rows.Findable) -> None:
 
 
 def embed_rows(demo: Demo) -> None:
-    """Act 2: the worker embeds what waits, builds the HNSW index and activates the embedding."""
+    """Act 2: the worker embeds what waits, builds the HNSW index and activates the embedding.
+
+    In the first run that is a small model's; the migration's own takes its place in act 3.
+    """
     screen, connection = demo.screen, demo.connection
     (index,) = registry.read(connection, INDEX)
+    if index.active is None and [each.name for each in index.embeddings] == [DECLARED]:
+        _begin_small(demo, index)
+        (index,) = registry.read(connection, INDEX)
     for embedding in index.live:
         started = time.perf_counter()
-        with console.remarks().status(f"Loading {embedding.model.name}"):
+        with console.remarks().status(f"Loading the model of {embedding.name}"):
             models.load(embedding.model)
         screen.say(
-            f"{embedding.model.name}, {embedding.model.dimensions} dimensions, "
+            f"The model of {embedding.name}, {embedding.model.dimensions} dimensions, "
             f"loaded in {time.perf_counter() - started:.1f} s"
         )
     waiting = rows.waiting(connection)
-    report, build_s = _drain_with_bar(demo, waiting)
+    with bar.embedding(demo, waiting) as seen:
+        report = demo.worker.drain()
+        build_s = seen.build_s()
     if report.documents:
         rate = report.documents / report.seconds
         text = (
@@ -152,41 +165,20 @@ def embed_rows(demo: Demo) -> None:
     _check_active(demo, build_s)
 
 
-def _drain_with_bar(demo: Demo, waiting: int) -> tuple[Report, float | None]:
-    """Let the worker drain the queue behind a progress bar, if rows wait.
-
-    Returns:
-        Its report, and the seconds that it took to build the HNSW index; None if it was there.
-    """
-    build_started: list[float] = []
-    display = console.progress()
-    display.disable = not waiting
-    with display:
-        bar = display.add_task("Embedding", total=waiting)
-        learning: list[str] = []
-
-        def show(progress: Progress) -> None:
-            if progress.step == "index":
-                build_started.append(time.perf_counter())
-                display.console.print("Building the HNSW index")
-                return
-            if progress.step.startswith("encoder"):
-                if not learning:
-                    display.console.print("Learning words, for questions in text alone")
-                learning.append(progress.step)
-                return
-            display.advance(bar, progress.done)
-            if progress.waiting is not None:
-                done = display.tasks[0].completed
-                display.update(bar, total=done + progress.waiting)
-
-        demo.on_progress = show
-        try:
-            report = demo.worker.drain()
-        finally:
-            demo.on_progress = lambda _: None
-    ended = time.perf_counter()
-    return report, ended - build_started[0] if build_started else None
+def _begin_small(demo: Demo, index: registry.RegisteredIndex) -> None:
+    """Put the embedding that the migration has added aside, and add one of a small model."""
+    connection = demo.connection
+    replace.retire(connection, index, DECLARED)
+    with console.remarks().status("Making a small model"):
+        replace.add(connection, index, Embedding(first.NAME, first.model()))
+    (index,) = registry.read(connection, INDEX)
+    (added,) = (each for each in index.embeddings if each.name == first.NAME)
+    # It answers for some minutes, and always with the model at hand.
+    encoder.switch_off(connection, index, added)
+    demo.screen.say(
+        f"{DECLARED}, which the migration has added, is put aside for now. "
+        f"{first.NAME} begins: of each token the vector by which MiniLM begins, and their mean."
+    )
 
 
 def _check_active(demo: Demo, build_s: float | None) -> None:
@@ -213,7 +205,7 @@ def _check_active(demo: Demo, build_s: float | None) -> None:
 
 
 def ask_questions(demo: Demo) -> None:
-    """Act 3: questions in plain words, answered by keyword, by vector and by both."""
+    """Act 4: questions in plain words, answered by keyword, by vector and by both."""
     screen, connection = demo.screen, demo.connection
     embedder = _embedder(demo)
     asked = [(question, ask.vector(embedder, question.text)) for question in QUESTIONS]
@@ -269,7 +261,7 @@ def _embedder(demo: Demo) -> Embedder:
 
 
 def change_rows(demo: Demo) -> None:
-    """Act 4: plain SQL changes rows, and the worker embeds exactly those that need it."""
+    """Act 5: plain SQL changes rows, and the worker embeds exactly those that need it."""
     before = _first_hits(demo)
     generation = rows.newest_generation(demo.connection)
     try:
@@ -363,7 +355,7 @@ def _check_found(demo: Demo, before: list[ask.Answer], after: list[ask.Answer]) 
 
 
 def drain_again(demo: Demo) -> None:
-    """Act 5: a second run of the worker has nothing to do."""
+    """Act 6: a second run of the worker has nothing to do."""
     report = demo.worker.drain()
     demo.screen.check(
         (report.documents, report.embedded) == (0, 0),
@@ -373,7 +365,7 @@ def drain_again(demo: Demo) -> None:
 
 
 def hand_over(demo: Demo) -> None:
-    """Act 6: the connection URI, psql, and SQL to paste into it."""
+    """Act 7: the connection URI, psql, and SQL to paste into it."""
     screen = demo.screen
     uri = paste.without_password(demo.url)
     screen.say("The database:")
@@ -385,5 +377,6 @@ def hand_over(demo: Demo) -> None:
         screen.verbatim(statement)
         screen.blank()
     screen.say(
-        "psql has no model, so text alone is answered by keyword; pass vector => '[...]' for both."
+        "psql has no model: of text alone the database makes the vector. vector => '[...]' brings "
+        "the model's own."
     )

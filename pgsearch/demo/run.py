@@ -8,14 +8,15 @@ from importlib.util import find_spec
 
 from pgsearch import database
 from pgsearch.cli import console, migrate
-from pgsearch.demo import acts, rows
+from pgsearch.demo import acts, better, rows
 from pgsearch.demo.corpus import standard_library
 from pgsearch.demo.show import Screen
 from pgsearch.errors import Error
 
 _ACTS: tuple[tuple[str, Callable[[acts.Demo], None]], ...] = (
     ("Migrations, rows, keywords", acts.load_rows),
-    ("The worker embeds", acts.embed_rows),
+    ("A first model: the worker embeds", acts.embed_rows),
+    ("A better model takes its place", better.replace_model),
     ("Five questions, three ways", acts.ask_questions),
     ("Plain SQL changes five rows", acts.change_rows),
     ("Again: nothing to embed", acts.drain_again),

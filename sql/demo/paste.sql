@@ -8,4 +8,4 @@ ORDER BY hit.score DESC;
 SELECT name, state, activated_at,
        (SELECT count(*) FROM document_search_chunk) AS passages,
        (SELECT count(*) FROM document_search_queue) AS changes_waiting
-FROM pgsearch.embedding;
+FROM pgsearch.embedding ORDER BY id;

@@ -45,8 +45,16 @@ class Run:
     def act(self, number: int) -> str:
         """Return what an act printed, every run of white space as one blank."""
         acts = re.split(r"^\d  .+ ─+$", self.stdout, flags=re.MULTILINE)
-        assert len(acts) == 7, self.stdout
+        assert len(acts) == 8, self.stdout
         return " ".join(acts[number].split())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where the demo keeps its first model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGSEARCH_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 def demo(url: str) -> subprocess.CompletedProcess[str]:
@@ -137,8 +145,9 @@ def test_act_1_loads_rows_that_keywords_find_before_there_is_a_vector(
     found(r"A keyword search takes [\d.]+ ms and finds random\.shuffle, ", act)
 
 
-def test_act_2_embeds_every_row_and_builds_the_index(first: Run, url: str) -> None:
+def test_act_2_embeds_every_row_and_builds_the_index(first: Run) -> None:
     act = first.act(2)
+    assert "minilm_v1, which the migration has added, is put aside for now" in act
     documents, passages, embedded = found(
         r"✓ ([\d,]+) rows, ([\d,]+) passages: ([\d,]+) embedded in \d+ s \(\d+ rows/s\)", act
     )
@@ -147,18 +156,36 @@ def test_act_2_embeds_every_row_and_builds_the_index(first: Run, url: str) -> No
     assert found(
         r"✓ HNSW index over ([\d,]+) vectors, .+, built and in use after [\d.]+ s", act
     ) == [passages]
-    assert "✓ embedding minilm_v1 is active" in act
-    # The bar, which stands on standard error.
-    assert re.search(rf"Embedding ━+ {documents}/{documents} rows \d+ rows/s", first.stderr)
+    assert "✓ embedding static_v1 is active" in act
+    # The bars of both models, which stand on standard error.
+    rates = re.findall(rf"Embedding ━+ {documents}/{documents} rows ([\d,]+) rows/s", first.stderr)
+    assert len(rates) == 2
+    assert int(rates[0].replace(",", "")) > int(rates[1].replace(",", ""))
+
+
+def test_act_3_replaces_the_first_model_by_the_real_one(first: Run, url: str) -> None:
+    act = first.act(3)
+    (passages,) = found(r"✓ minilm_v1 is filled: ([\d,]+) passages", act)
+    (searches,) = found(r"✓ static_v1 has answered ([\d,]+) searches meanwhile", act)
+    assert int(searches) > 0
+    assert "document_search: 100 queries, vector, 10 results of each" in act
+    before, now = found(r"✓ minilm_v1 is the better one: nDCG@10 (\S+) before, (\S+) now", act)
+    assert 0 < float(before) < float(now) <= 1
+    steps = found(
+        r"✓ activated: (\S+) answers, .+ ✓ rolled back: (\S+) answers, .+ "
+        r"✓ and activated again: (\S+) answers",
+        act,
+    )
+    assert steps == ["minilm_v1", "static_v1", "minilm_v1"]
     with psycopg.connect(url) as connection:
         vectors = "SELECT count(embedding_minilm_v1) FROM document_search_chunk"
         assert connection.execute(vectors).fetchone() == (int(passages),)
-        states = connection.execute("SELECT name, state FROM pgsearch.embedding").fetchall()
-        assert states == [("minilm_v1", "active")]
+        states = connection.execute("SELECT name, state FROM pgsearch.embedding ORDER BY id")
+        assert states.fetchall() == [("minilm_v1", "active"), ("static_v1", "retired")]
 
 
-def test_act_3_answers_every_question_in_three_ways(first: Run) -> None:
-    act = first.act(3)
+def test_act_4_answers_every_question_in_three_ways(first: Run) -> None:
+    act = first.act(4)
     found(r"question's vector takes \d+ ms to make", act)
     times = r"keyword [\d.]+ ms vector [\d.]+ ms both [\d.]+ ms"
     assert len(re.findall(times, act)) == len(QUESTIONS) == 5
@@ -169,8 +196,8 @@ def test_act_3_answers_every_question_in_three_ways(first: Run) -> None:
     assert int(both) >= max(4, int(keyword), int(vector))
 
 
-def test_act_4_embeds_the_four_rows_that_need_it(first: Run) -> None:
-    act = first.act(4)
+def test_act_5_embeds_the_four_rows_that_need_it(first: Run) -> None:
+    act = first.act(5)
     for edit in EDITS:
         assert " ".join(edit.statement.split()) in act
     assert "✓ the worker handled 5 changes in" in act
@@ -182,16 +209,16 @@ def test_act_4_embeds_the_four_rows_that_need_it(first: Run) -> None:
 
 def test_the_demo_puts_back_what_it_changed(first: Run, entries: list[Entry]) -> None:
     assert first.rows == sorted((e.title, e.body, e.kind, e.module) for e in entries)
-    assert f"4 of them embedded again: {len(entries):,} rows, as before" in first.act(4)
+    assert f"4 of them embedded again: {len(entries):,} rows, as before" in first.act(5)
 
 
-def test_act_5_embeds_nothing(first: Run) -> None:
-    found(r"✓ the worker ran again: 0 rows waited, 0 texts embedded, \d+ ms", first.act(5))
+def test_act_6_embeds_nothing(first: Run) -> None:
+    found(r"✓ the worker ran again: 0 rows waited, 0 texts embedded, \d+ ms", first.act(6))
 
 
-def test_act_6_is_pasted_into_psql(first: Run, url: str) -> None:
+def test_act_7_is_pasted_into_psql(first: Run, url: str) -> None:
     lines = first.stdout.splitlines()
-    assert url in first.act(6)
+    assert url in first.act(7)
     command = lines.index("  psql on it:") + 1
     end = lines.index("  To paste there:")
     psql = "\n".join(lines[command:end])
@@ -200,7 +227,7 @@ def test_act_6_is_pasted_into_psql(first: Run, url: str) -> None:
     assert len(asked) == 3
     assert asked[0].strip().startswith("SELECT * FROM document_search('")
     results = [paste_into(psql, statement) for statement in asked]
-    assert [len(result) for result in results] == [5, 5, 1]
+    assert [len(result) for result in results] == [5, 5, 2]
     titles = [row.split("|")[0] for row in results[1]]
     assert "str.split" in titles
     with psycopg.connect(url) as connection:
@@ -232,7 +259,7 @@ def test_standard_error_has_nothing_but_the_demos_own_remarks(first: Run, second
         using, *lines = [line for line in stderr.splitlines() if line.strip()]
         assert using.startswith("Using database ")
         own = ("Embedding ", "Building the HNSW index", "Learning words", "Loading ")
-        own += ("Reading the documentation",)
+        own += ("Reading the documentation", "Making a small model", "document_search: asking ")
         assert [line for line in lines if not line.startswith(own)] == []
 
 
@@ -241,13 +268,14 @@ def test_a_second_run_finds_its_work_done(second: Run, first: Run) -> None:
     assert "Nothing to migrate: the database is at" in act
     assert found(r"✓ ([\d,]+) rows are there already", act) == [str(len(first.rows))]
     assert "✓ nothing had to be embedded: no row waited" in second.act(2)
+    assert "✓ minilm_v1 answers already" in second.act(3)
     found(r"✓ HNSW index over [\d,]+ vectors, .+, there already", second.act(2))
     assert second.rows == first.rows
 
 
 def test_a_second_run_changes_and_embeds_four_rows_again(second: Run) -> None:
-    found(r"✓ the worker handled 5 changes in \d+ ms: 4 texts embedded", second.act(4))
-    found(r"0 rows waited, 0 texts embedded", second.act(5))
+    found(r"✓ the worker handled 5 changes in \d+ ms: 4 texts embedded", second.act(5))
+    found(r"0 rows waited, 0 texts embedded", second.act(6))
 
 
 def test_a_second_run_is_quick(second: Run) -> None:

@@ -40,6 +40,11 @@ def url(databases: Databases, vector_template: str) -> Iterator[str]:
         create(connection, article, Embedding("minilm_v1", hash_model(64)))
         for sentence in SENTENCES:
             connection.execute("INSERT INTO article (body) VALUES (%s)", [sentence])
+        # So many that there is something to be advised of.
+        connection.execute(
+            "INSERT INTO article (body) SELECT 'Entry ' || n || ' of a log.' "
+            "FROM generate_series(1, 600) AS n"
+        )
         Worker(url).drain()
         yield url
 
