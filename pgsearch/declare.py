@@ -19,14 +19,12 @@ from pgsearch.definition import (
     text_of,
 )
 from pgsearch.errors import DeclarationError
+from pgsearch.precision import MAX_DIMENSIONS, Precision
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, FromClause, Table
 
 __all__ = ["BM25", "Chunking", "Embedding", "Expression", "Model", "SearchIndex", "declared_on"]
-
-#: HNSW takes `vector` columns of up to this many dimensions.
-MAX_DIMENSIONS = 2000
 
 _INFO_KEY = "pgsearch"
 
@@ -65,7 +63,8 @@ class Model:
     Args:
         name: A name on the Hugging Face hub or the path of a local folder; with the provider
             "openai", what the endpoint calls it.
-        dimensions: Length of its vectors, 1 to 2000.
+        dimensions: Length of its vectors, 1 to 16000; of more than 2000 an `Embedding` says what
+            its graph holds instead of them.
         revision: The hub commit; a hub model must have one, a local folder has none.
         provider: Which Embedder loads it; see `pgsearch.models`.
         query_prompt: Text put in front of a query.
@@ -107,7 +106,7 @@ class Model:
         if not 1 <= self.dimensions <= MAX_DIMENSIONS:
             raise DeclarationError(
                 f"Model {self.name!r}: dimensions={self.dimensions} is outside 1 to "
-                f"{MAX_DIMENSIONS}, which is what an HNSW index takes.",
+                f"{MAX_DIMENSIONS}, which is what a column of vectors takes.",
                 hint="Write the length of the model's vectors. Longer ones may be cut, if the "
                 "model was trained for it: truncate=True.",
             )
@@ -216,6 +215,9 @@ class Embedding:
         model: The model that fills it.
         m: HNSW: neighbours per node, 2 to 100.
         ef_construction: HNSW: candidates looked at for each node, 4 to 1000, at least 2 m.
+        type: What its column is of: "vector", or "halfvec", which takes half the room.
+        index: What its HNSW graph holds: "vector", "halfvec" or "bit", which takes a thirty-second;
+            what it finds is then ranked by the column's vectors. None: what the column does.
         adopt: A column of the table that holds vectors which this model has made before; they
             are taken over when the embedding is added. It may be left out later.
         price: What a million tokens cost at the model's provider, in whatever currency: then
@@ -229,6 +231,8 @@ class Embedding:
     _: KW_ONLY
     m: int = 16
     ef_construction: int = 64
+    type: str = "vector"
+    index: str | None = None
     adopt: str | None = field(default=None, compare=False)
     price: float | None = field(default=None, compare=False)
     retired: bool = field(default=False, compare=False)
@@ -246,6 +250,15 @@ class Embedding:
                 f"Embedding {self.name!r}: price={self.price!r} is no price.",
                 hint="Write what a million tokens cost, or leave it out.",
             )
+        self.precision.check(self.name)
+        if self.index == self.type:
+            # Said or not, it is the same.
+            object.__setattr__(self, "index", None)
+
+    @property
+    def precision(self) -> Precision:
+        """The type of its column and of its graph."""
+        return Precision(self.model.dimensions, self.type, self.index or self.type)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pgsearch.database import Connection
 from pgsearch.declare import Model
 from pgsearch.definition import IndexDefinition
 from pgsearch.errors import DatabaseError, NotInstalled, ObjectMissing
+from pgsearch.precision import Precision
 from pgsearch.schema.index import TEMPLATE_VERSION
 from pgsearch.schema.install import VERSION
 
@@ -43,11 +44,18 @@ class RegisteredEmbedding:
     filled: bool = True
     #: What a million tokens cost, where it is declared.
     token_price: float | None = None
+    type: str = "vector"
+    index: str = "vector"
 
     @property
     def is_live(self) -> bool:
         """Whether workers keep it up to date."""
         return self.state in LIVE_STATES
+
+    @property
+    def precision(self) -> Precision:
+        """The type of its column and of its graph."""
+        return Precision(self.model.dimensions, self.type, self.index)
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,8 @@ def _embedding(row: dict[str, Any]) -> RegisteredEmbedding:
         adopt_generation=row["adopt_generation"],
         filled=row["filled"],
         token_price=row["token_price"],
+        type=row["vector_type"],
+        index=row["index_type"],
     )
 
 

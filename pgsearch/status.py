@@ -60,6 +60,8 @@ class EmbeddingStatus:
     Args:
         name: Its name.
         model: Name of its model.
+        vector_type: What its column is of.
+        index_type: What its HNSW graph holds.
         state: filling, indexing, ready, active or retired.
         vectors: Chunks that have a vector.
         coverage: Share of the chunks that have a vector, 0 to 1; None without chunks.
@@ -76,6 +78,8 @@ class EmbeddingStatus:
 
     name: str
     model: str
+    vector_type: str
+    index_type: str
     state: str
     vectors: int
     coverage: float | None
@@ -271,6 +275,8 @@ def _embedding(
     return EmbeddingStatus(
         name=embedding.name,
         model=embedding.model.name,
+        vector_type=embedding.type,
+        index_type=embedding.index,
         state=embedding.state,
         coverage=vectors / chunks if chunks else None,
         filling=filling,

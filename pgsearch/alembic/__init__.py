@@ -30,7 +30,7 @@ def setup(plugin: Plugin) -> None:
     import pgvector.sqlalchemy  # noqa: F401  so that reflection knows the type `vector`
     from alembic.util import DispatchPriority
 
-    from pgsearch.alembic import embeddings, grants, operations  # noqa: F401  they register
+    from pgsearch.alembic import embeddings, grants, operations, reindex  # noqa: F401  they register
 
     for comparator, priority in (
         (_hide_companions, DispatchPriority.FIRST),

@@ -13,6 +13,7 @@ from pgsearch.alembic import embeddings as embedding_op
 from pgsearch.alembic import operations as op
 from pgsearch.alembic.mend import mends
 from pgsearch.alembic.registered import Registered, Types
+from pgsearch.alembic.reindex import ReindexEmbeddingOp
 from pgsearch.declare import Embedding, SearchIndex
 from pgsearch.definition import IndexDefinition
 from pgsearch.drift import Finding, Mend
@@ -112,7 +113,7 @@ class Change:
         """Yield what brings the embeddings to their declaration.
 
         Raises:
-            CommandError: An embedding has another model than it was added with.
+            CommandError: An embedding has another model or precision than it was added with.
         """
         declared = {embedding.name: embedding for embedding in self.index.embeddings}
         for name, embedding in declared.items():
@@ -127,12 +128,20 @@ class Change:
                     "another model than it was added with. A model is never changed in place: "
                     "declare it as one more Embedding with a name of its own."
                 )
+            elif known.precision != embedding.precision:
+                raise CommandError(
+                    f"Embedding {name!r} of search index {self.index.name!r} is declared with "
+                    f"{_precise(embedding)}, and was added with {_precise(known)}. That is never "
+                    "changed in place, for searches go on meanwhile: declare it as one more "
+                    "Embedding with a name of its own."
+                )
             elif known != embedding:
-                yield embedding_op.ReindexEmbeddingOp(
+                yield ReindexEmbeddingOp(
                     self.index.name,
                     name,
                     m=embedding.m,
                     ef_construction=embedding.ef_construction,
+                    precision=embedding.precision,
                     schema=self._schema,
                     before=(known.m, known.ef_construction),
                     reasons=("HNSW parameters differ",),
@@ -198,14 +207,19 @@ def mended(
         if finding.mend is Mend.BY_HAND:
             log.warning("%s. %s", finding, finding.hint)
     alter = next((o for o in changes if isinstance(o, op.AlterSearchIndexOp)), None)
-    reindexed = {o.name for o in changes if isinstance(o, embedding_op.ReindexEmbeddingOp)}
+    reindexed = {o.name for o in changes if isinstance(o, ReindexEmbeddingOp)}
     for mend in mends(found, default_schema=default_schema):
         if isinstance(mend, op.AlterSearchIndexOp) and alter is not None:
             alter.refill |= mend.refill
             alter.reasons += mend.reasons
-        elif not isinstance(mend, embedding_op.ReindexEmbeddingOp) or mend.name not in reindexed:
+        elif not isinstance(mend, ReindexEmbeddingOp) or mend.name not in reindexed:
             changes.append(mend)
     return changes
+
+
+def _precise(embedding: Embedding) -> str:
+    precision = embedding.precision
+    return f"a column of {precision.type} and a graph of {precision.index}"
 
 
 def _columns(definition: IndexDefinition) -> str:

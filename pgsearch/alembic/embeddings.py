@@ -7,19 +7,20 @@
 | `op.activate_embedding`   | the activation of the one before     |
 | `op.retire_embedding`     | `op.restore_embedding`               |
 | `op.reindex_embedding`    | itself, with the parameters before   |
+
+The last one is in `pgsearch.alembic.reindex`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation, Operations
 
 from pgsearch import resources
-from pgsearch.alembic.common import NothingOp, PgsearchOp
+from pgsearch.alembic.common import PgsearchOp
 from pgsearch.alembic.execute import Reader, query, quoted, run
 from pgsearch.declare import Embedding, Model
 from pgsearch.names import IndexNames
@@ -30,7 +31,7 @@ from pgsearch.schema.steps import Step
 log = logging.getLogger("alembic.pgsearch")
 
 
-class _EmbeddingOp(PgsearchOp):
+class EmbeddingOp(PgsearchOp):
     """What the operations on one embedding have in common."""
 
     def __init__(self, index: str, name: str, *, schema: str | None = None) -> None:
@@ -40,7 +41,7 @@ class _EmbeddingOp(PgsearchOp):
 
 
 @Operations.register_operation("add_embedding")
-class AddEmbeddingOp(_EmbeddingOp):
+class AddEmbeddingOp(EmbeddingOp):
     """Add a model version to a search index."""
 
     def __init__(self, index: str, embedding: Embedding, *, schema: str | None = None) -> None:
@@ -49,6 +50,8 @@ class AddEmbeddingOp(_EmbeddingOp):
         self.model = embedding.model
         self.m = embedding.m
         self.ef_construction = embedding.ef_construction
+        self.vector_type = embedding.type
+        self.index_type = embedding.index
         self.price = embedding.price
 
     @classmethod
@@ -61,6 +64,8 @@ class AddEmbeddingOp(_EmbeddingOp):
         *,
         m: int = 16,
         ef_construction: int = 64,
+        vector_type: str = "vector",
+        index_type: str | None = None,
         price: float | None = None,
         schema: str | None = None,
     ) -> None:
@@ -73,10 +78,21 @@ class AddEmbeddingOp(_EmbeddingOp):
             model: The model, pinned.
             m: HNSW: neighbours per node.
             ef_construction: HNSW: candidates looked at for each node.
+            vector_type: What its column is of, "vector" or "halfvec".
+            index_type: What its HNSW graph holds, "vector", "halfvec" or "bit"; what the column
+                does if None.
             price: What a million tokens cost at the model's provider, to tell what a fill costs.
             schema: The source table's schema.
         """
-        declared = Embedding(name, model, m=m, ef_construction=ef_construction, price=price)
+        declared = Embedding(
+            name,
+            model,
+            m=m,
+            ef_construction=ef_construction,
+            type=vector_type,
+            index=index_type,
+            price=price,
+        )
         operations.invoke(cls(index, declared, schema=schema))
 
     def reverse(self) -> MigrateOperation:
@@ -107,6 +123,8 @@ class AdoptEmbeddingOp(AddEmbeddingOp):
         column: str,
         m: int = 16,
         ef_construction: int = 64,
+        vector_type: str = "vector",
+        index_type: str | None = None,
         price: float | None = None,
         schema: str | None = None,
     ) -> None:
@@ -125,76 +143,26 @@ class AdoptEmbeddingOp(AddEmbeddingOp):
             column: The column that holds them, of type vector or halfvec.
             m: HNSW: neighbours per node.
             ef_construction: HNSW: candidates looked at for each node.
+            vector_type: What its column is of, "vector" or "halfvec".
+            index_type: What its HNSW graph holds, "vector", "halfvec" or "bit"; what the column
+                does if None.
             price: What a million tokens cost at the model's provider, to tell what a fill costs.
             schema: The source table's schema.
         """
-        declared = Embedding(name, model, m=m, ef_construction=ef_construction, price=price)
+        declared = Embedding(
+            name,
+            model,
+            m=m,
+            ef_construction=ef_construction,
+            type=vector_type,
+            index=index_type,
+            price=price,
+        )
         operations.invoke(cls(index, declared, column=column, schema=schema))
 
 
-@Operations.register_operation("reindex_embedding")
-class ReindexEmbeddingOp(_EmbeddingOp):
-    """Build an embedding's HNSW index anew."""
-
-    def __init__(
-        self,
-        index: str,
-        name: str,
-        *,
-        m: int = 16,
-        ef_construction: int = 64,
-        schema: str | None = None,
-        before: tuple[int, int] | None = None,
-        reasons: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(index, name, schema=schema)
-        self.m = m
-        self.ef_construction = ef_construction
-        self.before = before
-        self.reasons = reasons
-
-    @classmethod
-    def reindex_embedding(
-        cls,
-        operations: Operations,
-        index: str,
-        name: str,
-        *,
-        m: int = 16,
-        ef_construction: int = 64,
-        schema: str | None = None,
-    ) -> None:
-        """Build an embedding's HNSW index anew, CONCURRENTLY, beside the old one.
-
-        For an index that is missing or INVALID, or that shall have other parameters. Nobody waits
-        for it but the migration, and searches use the old index until the new one is there.
-
-        Args:
-            operations: Given by Alembic.
-            index: The search index.
-            name: The embedding.
-            m: HNSW: neighbours per node.
-            ef_construction: HNSW: candidates looked at for each node.
-            schema: The source table's schema.
-        """
-        operations.invoke(cls(index, name, m=m, ef_construction=ef_construction, schema=schema))
-
-    def reverse(self) -> MigrateOperation:
-        """Return the operation that undoes this one: the parameters before, if they differ."""
-        if self.before is None:
-            return NothingOp()
-        m, ef_construction = self.before
-        return ReindexEmbeddingOp(
-            self.index, self.name, m=m, ef_construction=ef_construction, schema=self.schema
-        )
-
-    def to_diff_tuple(self) -> tuple[Any, ...]:
-        """Return what `alembic check` prints: the operation, and why it is needed."""
-        return (*super().to_diff_tuple(), *self.reasons)
-
-
 @Operations.register_operation("drop_embedding")
-class DropEmbeddingOp(_EmbeddingOp):
+class DropEmbeddingOp(EmbeddingOp):
     """Drop a model version from a search index."""
 
     def __init__(
@@ -241,7 +209,7 @@ class DropEmbeddingOp(_EmbeddingOp):
 
 
 @Operations.register_operation("activate_embedding")
-class ActivateEmbeddingOp(_EmbeddingOp):
+class ActivateEmbeddingOp(EmbeddingOp):
     """Make a model version the one that answers."""
 
     def __init__(
@@ -293,7 +261,7 @@ class ActivateEmbeddingOp(_EmbeddingOp):
 
 
 @Operations.register_operation("deactivate_embedding")
-class DeactivateEmbeddingOp(_EmbeddingOp):
+class DeactivateEmbeddingOp(EmbeddingOp):
     """Take the active model version out of use."""
 
     @classmethod
@@ -305,7 +273,7 @@ class DeactivateEmbeddingOp(_EmbeddingOp):
 
 
 @Operations.register_operation("retire_embedding")
-class RetireEmbeddingOp(_EmbeddingOp):
+class RetireEmbeddingOp(EmbeddingOp):
     """Stop keeping a model version up to date."""
 
     @classmethod
@@ -331,7 +299,7 @@ class RetireEmbeddingOp(_EmbeddingOp):
 
 
 @Operations.register_operation("restore_embedding")
-class RestoreEmbeddingOp(_EmbeddingOp):
+class RestoreEmbeddingOp(EmbeddingOp):
     """Keep a retired model version up to date again."""
 
     @classmethod
@@ -353,8 +321,8 @@ class RestoreEmbeddingOp(_EmbeddingOp):
         return RetireEmbeddingOp(self.index, self.name, schema=self.schema)
 
 
-def _run(
-    operations: Operations, operation: _EmbeddingOp, make: Callable[[str], list[Step]]
+def run_steps(
+    operations: Operations, operation: EmbeddingOp, make: Callable[[str], list[Step]]
 ) -> None:
     """Run the steps of an operation, which are made for the search index's schema."""
     is_taken_away = isinstance(operation, (DropEmbeddingOp, DeactivateEmbeddingOp))
@@ -366,7 +334,7 @@ def _run(
 
 @Operations.implementation_for(AddEmbeddingOp)
 def _add_embedding(operations: Operations, operation: AddEmbeddingOp) -> None:
-    _run(
+    run_steps(
         operations, operation, lambda s: ddl.add_embedding(s, operation.index, operation.embedding)
     )
 
@@ -378,21 +346,7 @@ def _adopt_embedding(operations: Operations, operation: AdoptEmbeddingOp) -> Non
             schema, operation.index, operation.embedding, adopt=operation.column
         )
 
-    _run(operations, operation, steps)
-
-
-@Operations.implementation_for(ReindexEmbeddingOp)
-def _reindex_embedding(operations: Operations, operation: ReindexEmbeddingOp) -> None:
-    def steps(schema: str) -> list[Step]:
-        return ddl.reindex_embedding(
-            schema,
-            operation.index,
-            operation.name,
-            m=operation.m,
-            ef_construction=operation.ef_construction,
-        )
-
-    _run(operations, operation, steps)
+    run_steps(operations, operation, steps)
 
 
 @Operations.implementation_for(DropEmbeddingOp)
@@ -407,7 +361,7 @@ def _drop_embedding(operations: Operations, operation: DropEmbeddingOp) -> None:
             *ddl.drop_embedding(schema, operation.index, operation.name),
         ]
 
-    _run(operations, operation, steps)
+    run_steps(operations, operation, steps)
     for line in given_back:
         log.info(line)
 
@@ -440,12 +394,12 @@ def _activate_embedding(operations: Operations, operation: ActivateEmbeddingOp) 
             schema, operation.index, operation.name, when_ready=operation.when_ready
         )
 
-    _run(operations, operation, steps)
+    run_steps(operations, operation, steps)
 
 
 @Operations.implementation_for(DeactivateEmbeddingOp)
 def _deactivate_embedding(operations: Operations, operation: DeactivateEmbeddingOp) -> None:
-    _run(
+    run_steps(
         operations,
         operation,
         lambda schema: ddl.deactivate_embedding(schema, operation.index, operation.name),
@@ -454,7 +408,7 @@ def _deactivate_embedding(operations: Operations, operation: DeactivateEmbedding
 
 @Operations.implementation_for(RetireEmbeddingOp)
 def _retire_embedding(operations: Operations, operation: RetireEmbeddingOp) -> None:
-    _run(
+    run_steps(
         operations,
         operation,
         lambda schema: ddl.retire_embedding(schema, operation.index, operation.name),
@@ -463,7 +417,7 @@ def _retire_embedding(operations: Operations, operation: RetireEmbeddingOp) -> N
 
 @Operations.implementation_for(RestoreEmbeddingOp)
 def _restore_embedding(operations: Operations, operation: RestoreEmbeddingOp) -> None:
-    _run(
+    run_steps(
         operations,
         operation,
         lambda schema: ddl.restore_embedding(schema, operation.index, operation.name),

@@ -12,6 +12,7 @@ from alembic.operations.ops import ExecuteSQLOp
 from pgsearch.alembic import embeddings as embedding_op
 from pgsearch.alembic import operations as op
 from pgsearch.alembic.common import NothingOp
+from pgsearch.alembic.reindex import ReindexEmbeddingOp
 from pgsearch.definition import IndexDefinition
 from pgsearch.drift import Finding, Mend
 from pgsearch.schema.install import VERSION
@@ -144,11 +145,12 @@ class _Mending:
             if finding.embedding in anew:
                 continue
             assert finding.embedding is not None
-            yield embedding_op.ReindexEmbeddingOp(
+            yield ReindexEmbeddingOp(
                 self._index.name,
                 finding.embedding.name,
                 m=finding.embedding.m,
                 ef_construction=finding.embedding.ef_construction,
+                precision=finding.embedding.precision,
                 schema=self._schema,
                 reasons=(str(finding),),
             )

@@ -62,6 +62,9 @@ def _embedding(row: dict[str, Any]) -> Embedding:
         Model.from_json(row["model"]),
         m=row["m"],
         ef_construction=row["ef_construction"],
+        # An older version of the registry has no place for it.
+        type=row.get("vector_type", "vector"),
+        index=row.get("index_type"),
     )
 
 

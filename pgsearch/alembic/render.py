@@ -12,7 +12,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext
 
-from pgsearch.alembic import embeddings, grants, operations
+from pgsearch.alembic import embeddings, grants, operations, reindex
 from pgsearch.alembic.common import NothingOp, PgsearchOp
 from pgsearch.alembic.mend import MendOp
 from pgsearch.declare import Model
@@ -86,6 +86,9 @@ _DEFINITION: dict[str, Any] = {
     "schema": None,
 }
 
+_HNSW: dict[str, Any] = {"m": 16, "ef_construction": 64}
+_PRECISION: dict[str, Any] = {"vector_type": "vector", "index_type": None}
+
 #: Of each operation: its name in a migration, and the attributes it is called with, in order and
 #: by name. What has its default is left out.
 _CALLS: dict[type[PgsearchOp], tuple[str, tuple[str, ...], dict[str, Any]]] = {
@@ -111,17 +114,17 @@ _CALLS: dict[type[PgsearchOp], tuple[str, tuple[str, ...], dict[str, Any]]] = {
     embeddings.AddEmbeddingOp: (
         "add_embedding",
         ("index", "name", "model"),
-        {"m": 16, "ef_construction": 64, "price": None, "schema": None},
+        _HNSW | _PRECISION | {"price": None, "schema": None},
     ),
     embeddings.AdoptEmbeddingOp: (
         "adopt_embedding",
         ("index", "name", "model"),
-        {"column": None, "m": 16, "ef_construction": 64, "price": None, "schema": None},
+        {"column": None} | _HNSW | _PRECISION | {"price": None, "schema": None},
     ),
-    embeddings.ReindexEmbeddingOp: (
+    reindex.ReindexEmbeddingOp: (
         "reindex_embedding",
         ("index", "name"),
-        {"m": 16, "ef_construction": 64, "schema": None},
+        _HNSW | _PRECISION | {"dimensions": None, "schema": None},
     ),
     embeddings.DropEmbeddingOp: (
         "drop_embedding",

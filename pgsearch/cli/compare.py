@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 #: Of each of the queries that were answered most differently, so many documents are shown.
 _SHOWN: Final = 3
 
+#: The options of which one says what is asked.
+SOURCES: Final = ("queries", "judgements", "judgements_table", "logged", "chosen")
+
+#: What to do where none does.
+SAY_WHAT: Final = "Pass one of --queries, --judgements, --judgements-table, --logged and --chosen."
+
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False, exists=True)
 _FILE: Final = click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=False)
 
@@ -167,7 +173,7 @@ def _asked(
     if sum(source is not None for source in sources) != 1:
         raise Error(
             "It is not said what to ask.",
-            hint="Pass one of --queries, --judgements, --judgements-table, --logged and --chosen.",
+            hint=SAY_WHAT,
         )
     if logged is not None:
         return read_log(connection, index, logged)

@@ -161,7 +161,9 @@ def _encoder(embedding: EmbeddingStatus) -> str:
 def _index_size(embedding: EmbeddingStatus) -> str:
     if embedding.index_bytes is None:
         return "not built"
-    return size(embedding.index_bytes) + ("" if embedding.index_valid else " [red]INVALID[/]")
+    held = "" if embedding.index_type == "vector" else f" of {embedding.index_type}"
+    valid = "" if embedding.index_valid else " [red]INVALID[/]"
+    return size(embedding.index_bytes) + held + valid
 
 
 def _remarks(index: IndexStatus) -> list[str]:

@@ -9,13 +9,14 @@ import click
 
 from pgsearch.cli import activate, compare, console, sync
 from pgsearch.errors import DatabaseError, EmbeddingFailed, Error, LifecycleError
+from pgsearch.precision import MAX_INDEXED, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgsearch.database import Connection
     from pgsearch.declare import Model
-    from pgsearch.registry import RegisteredIndex
+    from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
     from pgsearch.sync import Worker
 
 #: Seconds between two looks at what another worker does.
@@ -23,6 +24,9 @@ _LOOK_S: Final = 1.0
 
 #: What of a model's declaration has an option of its own.
 _MODEL: Final = ("provider", "revision", "dimensions", "url", "query_prompt", "document_prompt")
+
+#: And of its embedding, by what the declaration calls it.
+_PRECISION: Final = {"type": "vector_type", "index": "index_type"}
 
 
 @click.command()
@@ -33,9 +37,21 @@ _MODEL: Final = ("provider", "revision", "dimensions", "url", "query_prompt", "d
     required=True,
     metavar="MODEL",
     help="A model, as on the Hugging Face hub, a folder, or an endpoint's; or the name of an "
-    "embedding that there is.",
+    "embedding that there is, whose model is taken for another one with --as.",
 )
 @click.option("--as", "name", metavar="NAME", help="What the new embedding is called.")
+@click.option(
+    "--vector-type",
+    type=click.Choice(TYPES),
+    default="vector",
+    show_default=True,
+    help="What its column is of.",
+)
+@click.option(
+    "--index-type",
+    type=click.Choice(list(MAX_INDEXED)),
+    help="What its HNSW graph holds.  [default: what the column does]",
+)
 @click.option("--revision", metavar="COMMIT", help="The hub commit.  [default: the newest]")
 @click.option(
     "--dimensions", type=click.IntRange(1), help="Length of its vectors, if it cannot be asked."
@@ -76,19 +92,18 @@ def command(
     from pgsearch.sync import Worker
 
     declared = {option: options.pop(option) for option in _MODEL}
+    precision = {field: options.pop(option) for field, option in _PRECISION.items()}
     requirements = tuple(map(Requirement.parse, options.pop("required")))
-    asked = {
-        source: options.pop(source) for source in ("queries", "judgements", "judgements_table")
-    }
+    asked = {source: options.pop(source) for source in compare.SOURCES}
     if requirements and not any(asked.values()):
         raise Error(
             "--require needs something to compare by.",
-            hint="Pass --queries, --judgements or --judgements-table.",
+            hint=compare.SAY_WHAT,
         )
     uri = console.use_database(database_url)
     with database.connect(uri, row_security=True) as connection:
         (found,) = registry.read(connection, index)
-        embedding = added(connection, found, wanted, name, declared)
+        embedding = added(connection, found, wanted, name, declared, precision)
         with console.progress() as display:
             worker = Worker(
                 uri,
@@ -114,7 +129,7 @@ def command(
         click.echo(line)
     (new,) = (each for each in now.embeddings if each.name == embedding)
     click.echo("Where the search index is declared, declare the same:")
-    click.echo(f"  Embedding({embedding!r}, {new.model!r}), and active={embedding!r}")
+    click.echo(f"  Embedding({_arguments(new)}), and active={embedding!r}")
 
 
 def added(
@@ -123,15 +138,18 @@ def added(
     wanted: str,
     name: str | None = None,
     declared: Mapping[str, Any] | None = None,
+    precision: Mapping[str, Any] | None = None,
 ) -> str:
     """Add an embedding to a search index unless it is there; return its name.
 
     Args:
         connection: An autocommit connection of the table's owner.
         index: The search index.
-        wanted: An embedding that there is, which is restored if it is retired, or a model.
+        wanted: An embedding that there is, which is restored if it is retired, or a model. With
+            another name: that embedding's model.
         name: What the embedding of a model is called, if not by the model's name.
         declared: What else is declared of a model.
+        precision: What is declared of the embedding's column and graph.
     """
     from pgsearch import names
     from pgsearch.declare import Embedding
@@ -139,17 +157,28 @@ def added(
     from pgsearch.models.pin import pinned
 
     known = {embedding.name: embedding for embedding in index.embeddings}
-    if wanted in known:
+    if wanted in known and name in (None, wanted):
         if known[wanted].state == "retired":
             replace.restore(connection, index, wanted)
         return wanted
     called = name or names.embedding_name(wanted)
-    if called in known and known[called].model.name == wanted:
+    of = known[wanted].model.name if wanted in known else wanted
+    if called in known and known[called].model.name == of:
         return called  # this is the second run
-    model = pinned(wanted, **(declared or {}))
-    replace.add(connection, index, Embedding(called, model))
+    model = known[wanted].model if wanted in known else pinned(wanted, **(declared or {}))
+    replace.add(connection, index, Embedding(called, model, **(precision or {})))
     click.echo(f"{index.name}: {called} is added, {_described(model)}.")
     return called
+
+
+def _arguments(embedding: RegisteredEmbedding) -> str:
+    """Return what is written in an embedding's declaration."""
+    written = [repr(embedding.name), repr(embedding.model)]
+    if embedding.type != "vector":
+        written.append(f"type={embedding.type!r}")
+    if embedding.index != embedding.type:
+        written.append(f"index={embedding.index!r}")
+    return ", ".join(written)
 
 
 def _described(model: Model) -> str:

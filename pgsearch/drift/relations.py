@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -188,12 +189,12 @@ class Relations:
         if column is None:
             yield subject.finding(object_, "is missing", Mend.READD, embedding=embedding)
             return
-        dimensions = embedding.model.dimensions
-        if column["shown"].rpartition(".")[2] != f"vector({dimensions})":
-            problem = f"is of type {column['shown']}, not vector({dimensions})"
+        type_ = embedding.precision.column_type
+        if column["shown"].rpartition(".")[2] != type_:
+            problem = f"is of type {column['shown']}, not {type_}"
             yield subject.finding(object_, problem, Mend.READD, embedding=embedding)
             return
-        wanted = expected.Column(name, "vector", is_required=False, storage="e")
+        wanted = expected.Column(name, embedding.type, is_required=False, storage="e")
         yield from self._changed(definition.names.chunk, wanted, column)
         (registered,) = (e for e in subject.state["embeddings"] if e["name"] == embedding.name)
         if registered["state"] in _INDEXED:
@@ -247,16 +248,29 @@ def _companion_problem(wanted: CompanionIndex, found: Mapping[str, Any] | None) 
     return None if found["is_valid"] else "is INVALID"
 
 
+def _over(found: Mapping[str, Any]) -> str:
+    """Return what an index is over: its columns, or an expression in parentheses."""
+    if found["expression"] is None:
+        return ", ".join(found["columns"])
+    # pgvector's names come with its schema where that is not on the search path.
+    return "(" + re.sub(r'(?:"(?:[^"]|"")+"|\b\w+)\.', "", found["expression"]) + ")"
+
+
 def _hnsw_problem(embedding: Embedding, column: str, found: Mapping[str, Any] | None) -> str | None:
     """Return what is wrong with an HNSW index."""
     if found is None:
         return "is missing"
     if found["method"] != "hnsw":
         return f"is a {found['method']} index, not hnsw"
-    if found["columns"] != [column] or found["condition"] is not None:
-        return f"is not over the whole column {column}"
-    if found["classes"] != ["vector_cosine_ops"]:
-        return f"has the operator class {', '.join(found['classes'])}, not vector_cosine_ops"
+    precision = embedding.precision
+    # A column's name needs no quotes, and comes without.
+    wanted_over = precision.indexed(SQL(column)).as_string(None)
+    if _over(found) != wanted_over or found["condition"] is not None:
+        kind = "" if precision.is_coarse else "column "
+        return f"is not over the whole {kind}{wanted_over}"
+    if found["classes"] != [precision.operator_class]:
+        classes = ", ".join(found["classes"])
+        return f"has the operator class {classes}, not {precision.operator_class}"
     wanted = {"m": embedding.m, "ef_construction": embedding.ef_construction}
     has = {"m": 16, "ef_construction": 64}
     has |= {name: int(value) for name, value in (found["options"] or {}).items() if name in has}

@@ -242,7 +242,15 @@ class Subject:
 def embedding(row: Mapping[str, Any]) -> Embedding:
     """Return an embedding from its row in the registry."""
     model = Model.from_json(row["model"])
-    return Embedding(row["name"], model, m=row["m"], ef_construction=row["ef_construction"])
+    return Embedding(
+        row["name"],
+        model,
+        m=row["m"],
+        ef_construction=row["ef_construction"],
+        # An older version of the registry has no place for it.
+        type=row.get("vector_type", "vector"),
+        index=row.get("index_type"),
+    )
 
 
 def quoted(schema: str, name: str) -> str:

@@ -160,6 +160,8 @@ def _build(connection: Connection, index: RegisteredIndex, embedding: Registered
         index,
         embedding,
         hnsw_index=Identifier(embedding.hnsw_index),
+        indexed=embedding.precision.indexed(Identifier(embedding.column)),
+        operator_class=SQL(embedding.precision.operator_class),
         m=Literal(embedding.m),
         ef_construction=Literal(embedding.ef_construction),
     )
@@ -194,7 +196,7 @@ def _raise_memory(
     assert row is not None
     vectors, setting_kb = row
     # A graph node: the vector, and two neighbour lists' worth of pointers, with some room.
-    needed_kb = vectors * (4 * embedding.model.dimensions + 32 * embedding.m + 256) // 1024
+    needed_kb = vectors * (embedding.precision.graph_bytes + 32 * embedding.m + 256) // 1024
     wanted_kb = min(needed_kb, BUILD_MEMORY_LIMIT_KB)
     if wanted_kb > setting_kb:
         connection.execute(SQL("SET maintenance_work_mem = {}").format(Literal(f"{wanted_kb}kB")))

@@ -19,10 +19,10 @@ from typing import Final
 
 from pgvector import Vector
 
-from pgsearch.declare import MAX_DIMENSIONS
 from pgsearch.errors import ModelMismatch
 from pgsearch.models.fingerprint import fingerprint, verify
 from pgsearch.models.protocol import Embedder
+from pgsearch.precision import MAX_DIMENSIONS
 
 __all__ = ["EmbedderContract"]
 

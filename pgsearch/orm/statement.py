@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
@@ -34,6 +34,7 @@ from pgsearch.schema.passages import passage_score, passages_statement
 from pgsearch.schema.search import (
     FILTERED_CHUNKS,
     HYBRID_DEPTH,
+    RANKED_ANEW,
     SPARE_CHUNKS,
     search_statement,
 )
@@ -184,7 +185,7 @@ class SearchStatement(FunctionElement[Any]):
         identity = json.dumps(
             [
                 definition.to_json(),
-                embedding and embedding.name,
+                embedding and [embedding.name, *astuple(embedding.precision)],
                 request.mode,
                 request.depth,
                 request.ef_search,
@@ -226,8 +227,12 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
         configuration = SQL("pgsearch.query_configuration({}, {})").format(language, configuration)
     given: Composable = SQL("")
     stored = nothing
+    chunks, coarse = request.chunks, None
     if embedding is not None and "vector" in bound:
         stored = Identifier("chunk", definition.names.embedding_column(embedding.name))
+        coarse = embedding.precision if embedding.precision.is_coarse else None
+        if embedding.precision.index == "bit":
+            chunks = max(chunks, request.ef_search or RANKED_ANEW[request.mode])
         # NULL while the embedding cannot answer, which mode "vector" does not accept.
         needed = request.mode == "vector"
         given = _GIVEN.format(
@@ -236,9 +241,10 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
     vector = SQL("(SELECT vector FROM given)")
     ef_search: Composable = SQL(
         "(SELECT pgsearch.usual_ef_search(documents, {}, {}, {}) FROM given)"
-    ).format(request.chunks, request.rows is not None, request.mode == "hybrid")
+    ).format(chunks, request.rows is not None, request.mode == "hybrid")
     if request.ef_search is not None:
         ef_search = Literal(request.ef_search)
+    scanning = _WITH_SETTINGS.format(ef_search, vector)
     condition = SQL("(SELECT pgsearch.query_condition({}, {}))").format(configuration, query)
     # Left out where it is the index's own, so that an older index can answer too.
     of_terms = SQL(", ") + configuration if "language" in bound else SQL("")
@@ -255,10 +261,10 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
             "skip": Literal(0) if request.passages else bound["skip"],
             "given": SQL("") if request.passages else given,
             "vector": vector,
-            "vector_with_settings": _WITH_SETTINGS.format(ef_search, vector),
+            "vector_with_settings": scanning,
             "has_vector": SQL("{} IS NOT NULL AND {} IS NOT NULL").format(vector, stored),
             "depth": Literal(request.depth),
-            "chunks": Literal(request.chunks),
+            "chunks": Literal(chunks),
             "similarity_stddev": SQL("(SELECT similarity_stddev FROM given)"),
             "condition": condition,
             "keyword_weight": bound.get("keyword_weight", nothing),
@@ -266,6 +272,7 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
             "configuration": configuration,
             "terms_configuration": of_terms,
             "embedding": stored,
+            **({"scan_distance": coarse.graph_distance(stored, scanning)} if coarse else {}),
         },
         rows=bound.get("rows"),
         boost=bound.get("boost"),

@@ -8,6 +8,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pgsearch.declare import Embedding
 from pgsearch.names import IndexNames
+from pgsearch.precision import Precision
 from pgsearch.schema.steps import Step, concurrent, locked, plain
 from pgsearch.schema.swap import Swap
 from pgsearch.schema.templates import render, statements
@@ -41,6 +42,13 @@ def add_embedding(
         "priced_columns": SQL(", token_price") if said else SQL(""),
         "priced_values": SQL(", {}").format(Literal(embedding.price)) if said else SQL(""),
     }
+    precision = embedding.precision
+    said = not precision.is_default
+    values = SQL(", {}, {}").format(Literal(precision.type), Literal(precision.index))
+    holes |= {
+        "precise_columns": SQL(", vector_type, index_type") if said else SQL(""),
+        "precise_values": values if said else SQL(""),
+    }
     return [
         plain(statements(render("embedding/check.sql", holes))),
         locked(f"The column of embedding {embedding.name}", render("embedding/column.sql", holes)),
@@ -64,17 +72,18 @@ def drop_embedding(schema: str, index: str, embedding: str) -> list[Step]:
 
 
 def reindex_embedding(
-    schema: str, index: str, embedding: str, *, m: int, ef_construction: int
+    schema: str, index: str, embedding: str, precision: Precision, *, m: int, ef_construction: int
 ) -> list[Step]:
     """Return the steps that build an embedding's HNSW index anew beside the old one.
 
-    Searches use the old one, if it is valid, until the new one takes its place.
+    Searches use the old one, if it is valid, until the new one takes its place. One of another
+    precision than the embedding's, which no search would use, is refused.
     """
-    holes = _holes(schema, index, embedding)
+    holes = _holes(schema, index, embedding) | _graph(index, embedding, precision)
     holes |= {"m": Literal(m), "ef_construction": Literal(ef_construction)}
     create = SQL(
         "CREATE INDEX CONCURRENTLY {new_hnsw_index_name} ON {chunk}\n"
-        "USING hnsw ({column} vector_cosine_ops)\n"
+        "USING hnsw ({indexed} {operator_class})\n"
         "WITH (m = {m}, ef_construction = {ef_construction})"
     )
     names = IndexNames(index)
@@ -85,6 +94,7 @@ def reindex_embedding(
         old=names.old_hnsw_index(embedding),
     )
     return [
+        plain(statements(render("embedding/check_precision.sql", holes))),
         *swap.steps(create.format(**holes).as_string(None)),
         plain(statements(render("embedding/reindexed.sql", holes))),
     ]
@@ -138,7 +148,18 @@ def _parameters(embedding: Embedding) -> dict[str, Composable]:
         "m": Literal(embedding.m),
         "ef_construction": Literal(embedding.ef_construction),
         "model": Literal(json.dumps(embedding.model.to_json(), ensure_ascii=False)),
-        "type": SQL("vector({})").format(Literal(embedding.model.dimensions)),
+        "type": SQL(embedding.precision.column_type),
+        "vector_type": Literal(embedding.precision.type),
+        "index_type": Literal(embedding.precision.index),
+    }
+
+
+def _graph(index: str, embedding: str, precision: Precision) -> dict[str, Composable]:
+    return {
+        "indexed": precision.indexed(Identifier(IndexNames(index).embedding_column(embedding))),
+        "operator_class": SQL(precision.operator_class),
+        "vector_type": Literal(precision.type),
+        "index_type": Literal(precision.index),
     }
 
 

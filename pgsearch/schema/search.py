@@ -53,6 +53,10 @@ FEW_ROWS: Final = 4000
 SPARE_CHUNKS: Final = 20
 FILTERED_CHUNKS: Final = 100
 
+#: Chunks that a scan of bits brings at least, to be ranked by the column. In the function they are
+#: as many as the scan keeps, which grows with the documents.
+RANKED_ANEW: Final = {"vector": 300, "hybrid": 200}
+
 MODES: Final = ("keyword", "vector", "hybrid")
 FUSIONS: Final = ("exact", "rrf")
 
@@ -91,7 +95,8 @@ def search_statement(
             keyword_weight, encoder (what made the vector), configuration (of the query's
             language), terms_configuration (the same as one more argument, or nothing), embedding
             (the chunk's column), has_vector, and given (common table expressions that the others
-            read, or nothing).
+            read, or nothing); where the embedding's graph is coarse, scan_distance (how far a chunk
+            is by what it holds, with the settings).
         rows: A query for the keys of the rows that are searched; if None, all, of which row-level
             security may leave few.
         boost: A query for keys and what is added to their scores, called `boost`.
@@ -140,13 +145,13 @@ def _part(name: str, holes: dict[str, Composable]) -> SQL:
 
 def _distances(holes: Mapping[str, Composable], distance: SQL) -> dict[str, Composable]:
     """Return how far a chunk is from what is asked, alone and with the settings of a scan."""
-    return {
-        name: distance.format(holes["embedding"], holes[vector])
-        for name, vector in (
-            ("distance", "vector"),
-            ("distance_with_settings", "vector_with_settings"),
-        )
-    }
+    exact, scan = (
+        distance.format(holes["embedding"], holes[vector])
+        for vector in ("vector", "vector_with_settings")
+    )
+    if "scan_distance" in holes:
+        return {"distance": exact, "distance_with_settings": exact}
+    return {"distance": exact, "distance_with_settings": scan, "scan_distance": scan}
 
 
 def _narrowing(
@@ -351,7 +356,7 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
         "given": SQL(""),
         "boosted": SQL(""),
     }
-    holes |= _distances(holes, _OPERATOR)
+    holes |= _distances(holes | {"scan_distance": SQL("")}, _OPERATOR)
     rows = SQL("SELECT {} FROM {} AS source WHERE %1$s").format(key, view)
     parts: dict[str, Composable] = _narrowing(definition, rows, few_rows=SQL("%2$s"))
     parts["few_chunks"] = _part("few_chunks", holes | {"conditional": SQL("%2$s")})
@@ -360,7 +365,8 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
     parts["others"] = _part("others", holes | narrowing)
     for fusion in FUSIONS:
         parts[f"fusion_{fusion}"] = _part(f"fusion_{fusion}", holes)
-    places = {name: SQL(f"%{n}$s") for n, name in enumerate((*_PIECES, "fused_score"), start=2)}
+    placed = (*_PIECES, "fused_score", "scan_distance")
+    places = {name: SQL(f"%{n}$s") for n, name in enumerate(placed, start=2)}
     statements = {
         f"{mode}_statement": SQL(_statement(mode, holes | places).strip("\n")) for mode in MODES
     }
@@ -376,6 +382,7 @@ def _scan_parts(definition: IndexDefinition, holes: dict[str, Composable]) -> di
     arrays = [SQL(f"keys_{n}") for n in range(1, len(keys) + 1)]
     aggregates = (SQL("array_agg(nearest.{})").format(name) for name, _ in keys)
     declared = (SQL("  {} {}[];\n").format(a, t) for a, (_, t) in zip(arrays, keys, strict=True))
+    coarse = {"scan_distance": SQL("%2$s"), "chunks": SQL("%3$s")}
     holes = holes | {
         "nearest_arrays": SQL(", ").join(aggregates),
         "near_arrays": SQL(", ").join(SQL("answer.{}").format(array) for array in arrays),
@@ -383,7 +390,8 @@ def _scan_parts(definition: IndexDefinition, holes: dict[str, Composable]) -> di
     return {
         "declared_keys": SQL("").join(declared),
         "scanned_keys": SQL(", ").join(arrays),
-        "scan": _part("scan", holes),
+        "scan": _part("scan", holes | {"scanned_chunk": SQL("%2$s")}),
+        "scan_coarse": _part("scan_coarse", holes | coarse),
         "scanned": _part("scanned", holes),
     }
 

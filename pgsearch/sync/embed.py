@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pgvector import Vector
+from psycopg.sql import Composed
 
 from pgsearch.database import Connection
 from pgsearch.definition import IndexDefinition
@@ -66,6 +67,15 @@ class LoadedEmbedding:
         """The chunk table's column."""
         return self.registered.column
 
+    def gives(self, other: LoadedEmbedding) -> bool:
+        """Whether another embedding's vectors are these: of the same model, and no more exact."""
+        mine, wanted = self.registered, other.registered
+        return (
+            self is not other
+            and mine.model == wanted.model
+            and mine.type in ("vector", wanted.type)
+        )
+
 
 @dataclass
 class Found:
@@ -118,7 +128,7 @@ def prepare(
 
     Chunks are cut in tokens of the first embedding's model. Only chunks whose content changed go
     to a model, and content that has a vector anywhere in the search index is not embedded again,
-    nor is what the source table has the vector of.
+    be it of another embedding with the same model; nor is what the source table has the vector of.
 
     Args:
         connection: A connection that is in no transaction.
@@ -141,10 +151,12 @@ def prepare(
         for document, wanted in prepared.contents.items()
         if len(wanted) == 1
     }
-    prepared.found = [
-        _find(connection, statements, embedding, _lacking(prepared.contents, number), singles)
-        for number, embedding in enumerate(embeddings)
-    ]
+    for number, embedding in enumerate(embeddings):
+        statement = statements.reuse(
+            embedding.column, *(other.column for other in embeddings if other.gives(embedding))
+        )
+        lacking = _lacking(prepared.contents, number)
+        prepared.found.append(_find(connection, statement, embedding, lacking, singles))
     return prepared
 
 
@@ -173,9 +185,10 @@ def compute(
     for number, embedding in enumerate(embeddings):
         found = prepared.found[number]
         for before in earlier:
-            known = before.found[number].outcomes
-            shared = {h: known[h] for h in found.lacking.keys() & known.keys()}
-            found.outcomes |= {h: v for h, v in shared.items() if not isinstance(v, Exception)}
+            _share(before.found[number], found)
+        for place, other in enumerate(embeddings[:number]):
+            if other.gives(embedding):
+                found.reused += _share(prepared.found[place], found)
         lacking = list(found.lacking.items())
         for start in range(0, len(lacking), TEXTS_PER_CALL):
             if not go_on():
@@ -184,6 +197,16 @@ def compute(
             made = embed(embedding, texts)
             found.outcomes |= dict(zip(hashes, made, strict=True))
             found.embedded += sum(not isinstance(outcome, Exception) for outcome in made)
+
+
+def _share(known: Found, found: Found) -> int:
+    """Take over the vectors that are known and lacking; return how many."""
+    vectors = {
+        hash_: known.outcomes[hash_] for hash_ in found.lacking.keys() & known.outcomes.keys()
+    }
+    vectors = {h: v for h, v in vectors.items() if not isinstance(v, Exception)}
+    found.outcomes |= vectors
+    return len(vectors)
 
 
 def planned(prepared: Prepared) -> tuple[list[Write], dict[Claimed, str]]:
@@ -254,21 +277,19 @@ def _lacking(
 
 def _find(
     connection: Connection,
-    statements: Statements,
+    reuse: Composed,
     embedding: LoadedEmbedding,
     wanted: dict[bytes, str],
     singles: Mapping[bytes, Key],
 ) -> Found:
-    """Look for the vectors of contents: in equal chunks, and in the source table.
+    """Look for the vectors of contents: by `reuse` in chunks, and in the source table.
 
     `singles` has, for contents that are a document's only chunk, the key of such a document.
     """
     found = Found(wanted)
     if not wanted:
         return found
-    rows = connection.execute(
-        statements.reuse(embedding.column), {"hashes": list(wanted)}, binary=True
-    )
+    rows = connection.execute(reuse, {"hashes": list(wanted)}, binary=True)
     found.outcomes.update(rows.fetchall())
     found.reused = len(found.outcomes)
     if embedding.adoption is not None:

@@ -199,9 +199,16 @@ class Statements:
         missing = [SQL("chunk.{} IS NULL").format(Identifier(column)) for column in embeddings]
         return self._compose("current", missing=SQL(", ").join(missing))
 
-    def reuse(self, embedding: str) -> Composed:
-        """Find vectors by content: `hashes` → hash, vector."""
-        return self._compose("reuse", column=Identifier(embedding))
+    def reuse(self, *embeddings: str) -> Composed:
+        """Find vectors by content, in the first of these columns: `hashes` → hash, vector."""
+        columns_ = [Identifier(column) for column in embeddings]
+        vector = SQL(", ").join(SQL("{}::vector").format(column) for column in columns_)
+        has_vector = SQL(" OR ").join(SQL("{} IS NOT NULL").format(column) for column in columns_)
+        return self._compose(
+            "reuse",
+            vector=SQL("coalesce({})").format(vector),
+            has_vector=SQL("({})").format(has_vector),
+        )
 
     def put_chunks(self, embeddings: tuple[str, ...]) -> Composed:
         """Write chunks: keys, `ordinals`, `contents`, `hashes`, `generations`, vectors.

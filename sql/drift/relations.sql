@@ -39,6 +39,8 @@ SELECT jsonb_build_object(
             FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, place)
             LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
           ),
+          -- NULL where it is over columns only; types and functions come with their schema or without.
+          'expression', pg_get_expr(i.indexprs, i.indrelid, true),
           'classes', (
             SELECT jsonb_agg(o.opcname ORDER BY k.place)
             FROM unnest(i.indclass::oid[]) WITH ORDINALITY AS k (class, place)

@@ -18,6 +18,14 @@ BEGIN
         USING ERRCODE = 'duplicate_object',
               HINT = 'A model is never changed in place: give the new one a name of its own.';
     END IF;
+    -- An older version of the registry has no place for it.
+    IF (coalesce(to_jsonb(found) ->> 'vector_type', 'vector'), coalesce(to_jsonb(found) ->> 'index_type', 'vector'))
+       <> ({vector_type}, {index_type}) THEN
+      RAISE EXCEPTION 'pgsearch: search index % has an embedding % already, of another precision',
+          quote_ident({index_literal}), quote_literal({embedding_literal})
+        USING ERRCODE = 'duplicate_object',
+              HINT = 'It is never changed in place: give the new one a name of its own.';
+    END IF;
     RETURN;
   END IF;
 {check_adopted}END

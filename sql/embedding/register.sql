@@ -6,9 +6,9 @@ WITH found AS MATERIALIZED (
 ),
 added AS (
   INSERT INTO pgsearch.embedding
-    (search_index_id, name, column_name, index_name, model, dimensions, m, ef_construction{adopted_columns}{priced_columns})
+    (search_index_id, name, column_name, index_name, model, dimensions, m, ef_construction{adopted_columns}{priced_columns}{precise_columns})
   SELECT i.id, {embedding_literal}, {column_literal}, {hnsw_index_literal}, {model}::jsonb,
-         {dimensions}, {m}, {ef_construction}{adopted_values}{priced_values}
+         {dimensions}, {m}, {ef_construction}{adopted_values}{priced_values}{precise_values}
   FROM found JOIN pgsearch.search_index AS i USING (id)
   ON CONFLICT (search_index_id, name) DO NOTHING
   RETURNING search_index_id

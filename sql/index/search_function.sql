@@ -45,6 +45,9 @@ DECLARE
   conditional text := '';
   others text := '';
   stored text;
+  -- What is scanned, and by which distance: where the graph is coarse, by what it holds.
+  scanned text;
+  scan_distance text;
 BEGIN
   PERFORM pgsearch.check_search(
     query, k, mode, skip, ef_search, fusion, keyword_weight, vector IS NOT NULL);
@@ -80,8 +83,21 @@ BEGIN
     depth := CASE mode WHEN 'hybrid' THEN greatest({hybrid_depth}, 2 * (k + skip)) ELSE k + skip END;
     chunks := depth + {spare_chunks};
     stored := 'chunk.' || quote_ident(answering.column_name);
+    scanned := {chunk_name};
+    scan_distance := stored || ' <=> $3';
     IF filters <> '' THEN
       chunks := greatest(chunks, {filtered_chunks});
+    END IF;
+    IF answering.coarse IS NOT NULL THEN
+      scan_distance := pgsearch.graph_distance(stored, '$3', answering.coarse, answering.dimensions);
+      -- All that a scan of bits keeps is ranked anew: the nearest are among them, but not the first.
+      IF answering.coarse = 'bit' THEN
+        chunks := greatest(chunks, coalesce(ef_search, pgsearch.usual_ef_search(
+          answering.documents, chunks, false, mode = 'hybrid')));
+      END IF;
+      scanned := format($part${scan_coarse}$part$, stored, scan_distance, chunks);
+    END IF;
+    IF filters <> '' THEN
       few := format($part${few}$part$, filters, pgsearch.few_rows(answering.documents, {few_rows}));
       few_documents := $part$
 {few_documents}$part$;
@@ -102,7 +118,7 @@ BEGIN
           coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)), 'off');
         EXECUTE format($search$
 {scan}
-$search$, stored)
+$search$, stored, scanned)
         INTO {scanned_keys}, distances, contents, generations
         USING query, k, vector, skip, depth, NULL, NULL, NULL, depth + 5;
         hits := ARRAY(
@@ -129,7 +145,8 @@ $search$ ELSE $search$
 {hybrid_statement}
 $search$ END,
         stored, few, few_documents, few_chunks, narrowed, unless_few, conditional,
-        others, CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END)
+        others, CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END,
+        scan_distance)
       USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
         chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END), encoder{filter_arguments};
       IF mode <> 'keyword' THEN

@@ -14,7 +14,19 @@ ALTER TABLE pgsearch.embedding
   ADD COLUMN filled_at timestamptz,
   ADD COLUMN fill_started_at timestamptz,
   -- What a million tokens cost at the model's provider, to tell what a fill costs.
-  ADD COLUMN token_price double precision;
+  ADD COLUMN token_price double precision,
+  -- What its column is of, and what its HNSW graph holds: the same, or less, by which nearest
+  -- ones are found and then ranked by the column's vectors.
+  ADD COLUMN vector_type text NOT NULL DEFAULT 'vector' CHECK (vector_type IN ('vector', 'halfvec')),
+  ADD COLUMN index_type text NOT NULL DEFAULT 'vector'
+    CHECK (index_type IN ('vector', 'halfvec', 'bit'));
+
+-- A graph of less than vectors takes longer ones. The table has a row for each embedding: a handful.
+-- squawk-ignore ban-drop-constraint
+ALTER TABLE pgsearch.embedding DROP CONSTRAINT embedding_dimensions_check;
+ALTER TABLE pgsearch.embedding
+  -- squawk-ignore constraint-missing-not-valid
+  ADD CONSTRAINT embedding_dimensions_check CHECK (dimensions BETWEEN 1 AND 16000);
 
 -- The first embedding of a search index was always filled by the queue.
 UPDATE pgsearch.embedding SET filled_at = clock_timestamp() WHERE state <> 'filling';
@@ -322,13 +334,15 @@ $$;
 
 -- What a search has to know of the embedding that answers: the active one, or the one that is named;
 -- all NULL where there is none, or it is not ready, unless one has to be. It is read for each
--- search, so without what takes long to read, as a fingerprint does. Of a text that is asked alone, a
--- canary may choose another than the active one.
+-- search, so without what takes long to read, as a fingerprint does. What its graph holds is `coarse`
+-- where that is less than the column does. Of a text that is asked alone, a canary may choose another
+-- than the active one.
 CREATE FUNCTION pgsearch.answering(
   schema_name text, index_name text, embedding text, is_required boolean DEFAULT true,
   asked text DEFAULT NULL,
   OUT id integer, OUT name text, OUT column_name text, OUT dimensions integer,
-  OUT similarity_stddev double precision, OUT documents bigint, OUT has_encoder boolean
+  OUT similarity_stddev double precision, OUT documents bigint, OUT has_encoder boolean,
+  OUT coarse text
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 #variable_conflict use_column
@@ -339,9 +353,11 @@ BEGIN
     embedding := pgsearch.canary_embedding(schema_name, index_name, asked, true);
   END IF;
   SELECT e.id, e.name, e.column_name, e.dimensions, e.similarity_stddev, i.document_count,
-    EXISTS (SELECT FROM pgsearch.encoder AS n WHERE n.embedding_id = e.id AND n.tokens > 0), e.state
+    EXISTS (SELECT FROM pgsearch.encoder AS n WHERE n.embedding_id = e.id AND n.tokens > 0),
+    nullif(e.index_type, e.vector_type), e.state
   INTO answering.id, answering.name, answering.column_name, answering.dimensions,
-    answering.similarity_stddev, answering.documents, answering.has_encoder, state
+    answering.similarity_stddev, answering.documents, answering.has_encoder,
+    answering.coarse, state
   FROM pgsearch.embedding AS e
   JOIN pgsearch.search_index AS i ON i.id = e.search_index_id
   WHERE i.schema_name = answering.schema_name
@@ -362,6 +378,7 @@ BEGIN
     answering.dimensions := NULL;
     answering.similarity_stddev := NULL;
     answering.has_encoder := NULL;
+    answering.coarse := NULL;
   END IF;
 END
 $$;
@@ -413,6 +430,42 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN a <=> b;
 
 
+CREATE FUNCTION pgsearch.distance(a halfvec, b vector) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN a <=> b;
+
+
+-- How far vectors are by what a coarse graph holds of them: the casts that its HNSW index is over, with
+-- the dimensions of it, for a type's own cannot be a parameter.
+CREATE FUNCTION pgsearch.half_distance(a vector, b vector, dimensions integer)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN vector_to_halfvec(a, dimensions, true) <=> vector_to_halfvec(b, dimensions, true);
+
+
+CREATE FUNCTION pgsearch.bit_distance(a vector, b vector, dimensions integer)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN "bit"(binary_quantize(a), dimensions, true) <~> "bit"(binary_quantize(b), dimensions, true);
+
+
+CREATE FUNCTION pgsearch.bit_distance(a halfvec, b vector, dimensions integer)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN "bit"(binary_quantize(a), dimensions, true) <~> "bit"(binary_quantize(b), dimensions, true);
+
+
+-- The same in a statement that is put together for one search: the expression of the HNSW index
+-- beside that of the query's vector.
+CREATE FUNCTION pgsearch.graph_distance(
+  stored text, vector text, held text, dimensions integer
+) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN format(CASE held
+  WHEN 'bit' THEN 'binary_quantize(%1$s)::bit(%3$s) <~> binary_quantize(%2$s)::bit(%3$s)'
+  ELSE '%1$s::halfvec(%3$s) <=> %2$s::halfvec(%3$s)' END, stored, vector, dimensions);
+
+
 CREATE FUNCTION pgsearch.to_vector(given text) RETURNS vector
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN given::vector;
@@ -427,6 +480,12 @@ RETURN (
     (SELECT avg(given.vector) AS mean FROM unnest(likes) AS given (vector)) AS liked,
     (SELECT avg(given.vector) AS mean FROM unnest(unlikes) AS given (vector)) AS unliked
 );
+
+
+-- The same of a column of halfvec.
+CREATE FUNCTION pgsearch.example(likes halfvec[], unlikes halfvec[] DEFAULT NULL) RETURNS vector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN pgsearch.example(likes::vector[], unlikes::vector[]);
 
 
 -- An embedding of a search index, both held until the transaction ends; the registry's rows in the

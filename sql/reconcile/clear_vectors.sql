@@ -5,7 +5,7 @@ WITH cleared AS (
   UPDATE {chunk} AS chunk SET {column} = NULL
   FROM unnest(%(hashes)s::bytea[], %(vectors)s::vector[]) AS wanted (content_hash, vector)
   WHERE chunk.content_hash = wanted.content_hash
-    AND CASE WHEN wanted.vector IS NULL THEN vector_norm(chunk.{column}) = 0
+    AND CASE WHEN wanted.vector IS NULL THEN vector_norm(chunk.{column}::vector) = 0
              ELSE chunk.{column} <=> wanted.vector > %(distance)s END
   RETURNING {chunk_key}
 ),

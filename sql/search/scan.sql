@@ -3,7 +3,7 @@ SELECT
   array_agg(nearest.generation)
 FROM (
   SELECT {chunk_key}, chunk.content, chunk.generation, {distance} AS distance
-  FROM {chunk} AS chunk
+  FROM {scanned_chunk} AS chunk
   WHERE {has_vector}
     {timely}
   ORDER BY {distance}

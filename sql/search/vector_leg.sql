@@ -1,12 +1,13 @@
 -- The HNSW index is used only while this ORDER BY is the bare operator, ascending, with LIMIT and
--- without a tie-break. The scan is iterative, so that a filter cannot leave it empty-handed.
+-- without a tie-break, by what its graph holds. The scan is iterative, so that a filter cannot leave
+-- it empty-handed.
 nearest AS MATERIALIZED (
 {few_chunks}
   (SELECT {chunk_key}, chunk.ordinal, {distance_with_settings} AS distance
    FROM {chunk} AS chunk {narrowed}
    WHERE {has_vector} {unless_few}
      {timely} {conditional}
-   ORDER BY {distance_with_settings}
+   ORDER BY {scan_distance}
    LIMIT {chunks})
 ),
 -- Chunks of a row that was just deleted are still there; their document is not, or it has the length
@@ -28,7 +29,7 @@ further AS MATERIALIZED (
     AND (SELECT count(DISTINCT ({near_key})) < {k} + {skip} FROM near)
     AND ({chunk_key}) NOT IN (SELECT {nearest_key} FROM nearest)
     {timely} {conditional}
-  ORDER BY {distance_with_settings}
+  ORDER BY {scan_distance}
   LIMIT 10 * {chunks}
 ),
 vector_leg AS MATERIALIZED (

@@ -29,6 +29,7 @@ OUR_WORDS = (
     "after", "answer", "again_chunks", "boosted", "conditional", "content", "contents", "distance",
     "distances", "few", "few_chunks", "filtered", "further", "generations", "given", "hits",
     "keys_1", "keys_2", "narrowed", "near", "settings", "stored", "unless_few",
+    "scan_distance", "scanned",
     "again_chunks", "again_documents", "answering", "asked", "ask", "batch", "best",
     "candidate", "chunk", "chunks", "closest", "condition", "configuration", "counted", "depth",
     "document", "documents", "embedding", "filter", "filters", "fill", "found", "fused", "gone",

@@ -215,7 +215,9 @@ def revisions(shape: Shape) -> dict[str, Revision]:
     call = shape.call
     first, *others = shape.definitions
     adopt = "op.execute('SELECT 1')"
+    add_second = call("add_embedding", "'second'", HASH_32, vector_type="halfvec", index_type="bit")
     drop_second = call("drop_embedding", "'second'", deactivate=True)
+    of_bits = {"vector_type": "halfvec", "index_type": "bit", "dimensions": 32}
     if shape.adopt is not None:
         adopt = call("adopt_embedding", "'second'", HASH_64, column=shape.adopt)
     made = {
@@ -248,7 +250,7 @@ def revisions(shape: Shape) -> dict[str, Revision]:
             "\n".join(call(f"revoke_{v}", r) for v, r in zip(verbs, roles, strict=True)),
         ),
         "retype": Revision(there, back),
-        "second": Revision(call("add_embedding", "'second'", HASH_32), drop_second),
+        "second": Revision(add_second, drop_second),
         # As workers do when all is embedded.
         "ready": Revision(
             _executed("UPDATE pgsearch.embedding SET state = 'ready', ready_at = now()"),
@@ -265,6 +267,10 @@ def revisions(shape: Shape) -> dict[str, Revision]:
             call("reindex_embedding", "'first'", m=24, ef_construction=80),
             call("reindex_embedding", "'first'", m=8),
         ),
+        "reindex bits": Revision(
+            call("reindex_embedding", "'second'", **of_bits, m=24, ef_construction=80),
+            call("reindex_embedding", "'second'", **of_bits),
+        ),
         "reindex companions": Revision(call("reindex_search_index", key=[*first["key"]])),
         "secure": Revision(open_, secure) if shape.secured else Revision(secure, open_),
         "retire": Revision(
@@ -277,7 +283,7 @@ def revisions(shape: Shape) -> dict[str, Revision]:
             call("deactivate_embedding", "'second'"),
             call("activate_embedding", "'second'", when_ready=True),
         ),
-        "drop active": Revision(drop_second, call("add_embedding", "'second'", HASH_32)),
+        "drop active": Revision(drop_second, add_second),
         "adopt": Revision(adopt, drop_second if shape.adopt else "pass"),
         "drop": Revision(
             call("drop_search_index"),

@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pgsearch import Chunking, Embedding, Error, Model, SearchIndex
-from pgsearch.declare import MAX_DIMENSIONS, declared_on
+from pgsearch.declare import declared_on
 from pgsearch.definition import IndexDefinition, TextColumn, TypedColumn, check_type
 from pgsearch.errors import DeclarationError
 from pgsearch.names import (
@@ -38,6 +38,7 @@ from pgsearch.names import (
     check,
     check_embedding_name,
 )
+from pgsearch.precision import MAX_DIMENSIONS
 
 REVISION = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
 MODEL = Model("sentence-transformers/all-MiniLM-L6-v2", revision=REVISION, dimensions=384)

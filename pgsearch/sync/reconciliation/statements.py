@@ -70,7 +70,7 @@ class ReconcileStatements(Statements):
 
         The state of a vector is `missing`, `zero` (with `zeros`) or NULL.
         """
-        zero = SQL(" WHEN vector_norm(chunk.{}) = 0 THEN 'zero'") if zeros else SQL("")
+        zero = SQL(" WHEN vector_norm(chunk.{}::vector) = 0 THEN 'zero'") if zeros else SQL("")
         states = [
             SQL("CASE WHEN chunk.{} IS NULL THEN 'missing'{} END").format(
                 column := Identifier(embedding.column), zero.format(column)

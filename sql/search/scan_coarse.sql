@@ -1,0 +1,8 @@
+(
+    -- The nearest by a coarse graph, to be ranked by what the column holds.
+    SELECT * FROM {chunk} AS chunk
+    WHERE {has_vector}
+      {timely}
+    ORDER BY {scan_distance}
+    LIMIT {chunks}
+  )
