@@ -236,6 +236,8 @@ def _recommendation(advice: Advice, best: Measured) -> list[str]:
         said = [f"The smallest that reaches it is what {advice.embedding.name} is already: {takes}"]
     else:
         said.append(f"  {advice.declaration(best)}")
+        if (command := advice.command(best)) is not None:
+            said.append(f"  {command}")
     needed, usual = advice.ef_search(best) or 0, advice.usual_ef_search
     if needed > usual:
         said.append(f"  ef_search => {needed}  (a search of this table takes {usual} by itself)")
@@ -285,6 +287,7 @@ def _print_json(advice: Advice) -> None:
         "recommended": best and asdict(best.variant),
         "ef_search": best and advice.ef_search(best),
         "declaration": best and advice.declaration(best),
+        "command": best and advice.command(best),
         "is_as_now": best is not None and advice.is_as_now(best.variant),
         "notes": list(advice.notes),
     }

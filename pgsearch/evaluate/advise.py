@@ -204,6 +204,17 @@ class Advice:
             said.append(f"ef_construction={ef_construction}")
         return f"Embedding({', '.join(said)})"
 
+    def command(self, measured: Measured) -> str | None:
+        """Return the command that goes over to a variant; None if it takes a declaration."""
+        variant = measured.variant
+        is_usual = (variant.m, _ef_construction(self.embedding, variant)) == (16, 64)
+        if not is_usual or variant.dimensions != self.embedding.model.dimensions:
+            return None
+        return (
+            f"pgsearch upgrade {self.index.name} --to {self.embedding.name} "
+            f"--as {self._name(variant)} --vector-type {variant.type} --index-type {variant.index}"
+        )
+
     def _name(self, variant: Variant) -> str:
         """Return what an embedding of a variant may be called: `minilm_bits` of `minilm_v1`."""
         parts = [re.sub(r"_v\d+$", "", self.embedding.name)]

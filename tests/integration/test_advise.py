@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from pgsearch import database as product
 from pgsearch import registry
 from pgsearch.cli import main
+from pgsearch.declare import Embedding, Model
 from pgsearch.errors import Error
 from pgsearch.evaluate.advise import Advice, Plan, Variant, advise
 from pgsearch.testing import HashEmbedder
@@ -171,6 +172,14 @@ def test_the_recommendation_follows_the_target(advice: Advice) -> None:
     assert found[2] is None or found[2].least(1.0) is not None
 
 
+def test_the_declaration_declares_what_was_measured(advice: Advice) -> None:
+    for each in advice.measured:
+        declared = eval(advice.declaration(each), {"Embedding": Embedding, "Model": Model})
+        variant, precision = each.variant, declared.precision
+        assert (precision.type, precision.index) == (variant.type, variant.index)
+        assert (declared.m, precision.dimensions) == (variant.m, variant.dimensions)
+
+
 def test_the_command_says_what_to_declare(filled: Stories) -> None:
     done = run(filled, "story_search", "--recall", "0.9", "--queries", "40", "--m", "16")
     assert done.exit_code == 0, done.stderr
@@ -179,6 +188,8 @@ def test_the_command_says_what_to_declare(filled: Stories) -> None:
     assert max(map(len, said.splitlines()[:7])) <= 80
     assert "Embedding('hash_bits', Model('hash-64', dimensions=64, provider='hash'), " in said
     assert "type='halfvec', index='bit', m=16)" in said
+    upgrade = "pgsearch upgrade story_search --to hash_v1 --as hash_bits"
+    assert f"{upgrade} --vector-type halfvec --index-type bit" in said
     assert "is enough; a search takes 300 by itself" in said
     assert "--queries-from FILE" in said
     assert "A sample flatters" not in said
