@@ -64,7 +64,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_guide_does_what_it_says(url: str, folder: Path) -> None:
-    assert len(BLOCKS) == 15
+    assert len(BLOCKS) == 16
     with product.connect(url) as connection:
         for kind, block in BLOCKS:
             if kind == "sql":
