@@ -47,7 +47,8 @@ def advance(
     again = False
     if not index.filled:
         return Advance(entered)
-    builder.check()
+    # Who drains a queue still has to hear that one has ended: another embedding waits for it.
+    builder.raise_failure()
     for embedding in index.live:
         if embedding.state == "filling":
             fill = _fill_state(connection, index, embedding)

@@ -34,6 +34,7 @@ class Background:
         self._on_end = on_end
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._job: Future[None] | None = None
+        self._has_ended = False
         self._connection: Connection | None = None
         #: Whether what is done has been cancelled.
         self.is_cancelled = False
@@ -51,18 +52,23 @@ class Background:
         """
         if self.is_busy:
             return False
-        self.check()
+        self.raise_failure()
         self._job = self._thread.submit(self._run, work)
         self._job.add_done_callback(lambda _: self._on_end())
         return True
 
+    def raise_failure(self) -> None:
+        """Raise what made the last thing fail, if it did."""
+        if self._job is not None and self._job.done():
+            job, self._job = self._job, None
+            self._has_ended = True
+            job.result()
+
     def check(self) -> bool:
         """Raise what made the last thing fail; return whether one has ended since it was asked."""
-        if self._job is None or not self._job.done():
-            return False
-        job, self._job = self._job, None
-        job.result()
-        return True
+        self.raise_failure()
+        ended, self._has_ended = self._has_ended, False
+        return ended
 
     def wait(self) -> None:
         """Wait until nothing is being done."""

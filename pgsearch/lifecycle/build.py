@@ -61,6 +61,10 @@ class Builder:
             return False
         return self._background.start(partial(self._build, index=index, embedding=embedding))
 
+    def raise_failure(self) -> None:
+        """Raise what made the last build fail, if it did."""
+        self._background.raise_failure()
+
     def check(self) -> bool:
         """Raise what made the last build fail; return whether one has ended since it was asked."""
         return self._background.check()
