@@ -135,7 +135,8 @@ def _tell(index: str, running: Canary, logged: Sequence[Outcomes], active: str |
 def _table(logged: Sequence[Outcomes]) -> Table:
     from rich.table import Table
 
-    table = Table("embedding")
+    # Without lines, it fits a terminal of 80 columns beside an embedding's name.
+    table = Table("embedding", box=None, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("searches", "queries", "empty", "with outcome", "value", "MRR", "p50", "p95"):
         table.add_column(heading, justify="right")
     for each in logged:
