@@ -21,6 +21,7 @@ _WORDS = {
     "read": "reading passages",
     "embed": "vectors of the model",
     "train": "training",
+    "compare": "vectors to compare with",
     "write": "writing",
 }
 

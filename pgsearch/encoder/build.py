@@ -98,7 +98,7 @@ class Step:
     """How far the building of an encoder is.
 
     Args:
-        name: "read", "embed", "train" or "write".
+        name: "read", "embed", "train", "compare" or "write".
         done: How much of it was done since the last time.
         total: How much there is of it; None if that is not known.
     """
@@ -310,7 +310,7 @@ class _Work:
             found.append(Passage(document, content, vector / length))
         return found
 
-    def _embed(self, texts: Sequence[str]) -> Floats:
+    def _embed(self, texts: Sequence[str], step: str = "embed") -> Floats:
         """Return the model's vectors of queries, of unit length."""
         import numpy as np
 
@@ -320,7 +320,7 @@ class _Work:
             batch = texts[begin : begin + _BATCH]
             for n, vector in enumerate(self.embedder.embed_queries(batch), start=begin):
                 rows[n] = vector.to_list()
-            self.on_step(Step("embed", len(batch), len(texts)))
+            self.on_step(Step(step, len(batch), len(texts)))
         rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12)
         return rows
 
@@ -339,7 +339,10 @@ class _Work:
         bags, texts = self._bags(texts, known)
         if not texts:
             return Fidelity(texts=0, cosine=0.0, neighbours=None, unknown=0.0)
-        made, targets = encode(table, Bags(bags, known.parts_of)), self._embed(texts)
+        made, targets = (
+            encode(table, Bags(bags, known.parts_of)),
+            self._embed(texts, "compare"),
+        )
         words = sum(map(len, bags))
         unknown = sum(not isinstance(word, int) for bag in bags for word in bag)
         neighbours = None

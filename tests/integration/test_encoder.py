@@ -308,11 +308,14 @@ def test_a_worker_builds_it_and_builds_it_anew_when_much_has_changed(
     worker.drain()
     assert versions(db) == []  # too few to learn from
     fill(db, 3, first=99)
-    steps = set()
-    worker = Worker(articles, distill=True, on_progress=lambda p: steps.add(p.step))
+    seen = []
+    worker = Worker(articles, distill=True, on_progress=seen.append)
     assert worker.drain().documents == 3
     assert versions(db) == [(1, True)]
-    assert {"encoder embed", "encoder train"} <= steps
+    for step in ("encoder embed", "encoder train"):
+        told = [progress for progress in seen if progress.step == step]
+        # Its texts are counted once, and their number stays.
+        assert [sum(each.done for each in told)] == list({each.waiting for each in told})
     worker.drain()
     assert versions(db) == [(1, True)]
     fill(db, 250, first=200)
