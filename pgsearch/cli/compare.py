@@ -216,7 +216,9 @@ def _asked(
     sources = (queries, judgements, judgements_table, logged, chosen)
     if sum(source is not None for source in sources) != 1:
         raise Error(
-            "It is not said what to ask.",
+            "Several options say what to ask."
+            if any(source is not None for source in sources)
+            else "It is not said what to ask.",
             hint=SAY_WHAT,
         )
     if logged is not None:

@@ -12,7 +12,7 @@ from pgsearch.errors import DatabaseError, EmbeddingFailed, LifecycleError
 from pgsearch.precision import MAX_INDEXED, TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pgsearch.database import Connection
     from pgsearch.declare import Model
@@ -111,8 +111,10 @@ def command(
             click.echo(f"{found.name}: {embedding} answers already.")
             return
         gate.check(connection, found, old.name, embedding, show)
-        if not yes:
-            click.confirm(f"Activate {embedding} in place of {old.name}?", abort=True)
+        if not yes and not click.confirm(f"Activate {embedding} in place of {old.name}?"):
+            for line in _kept(found, old.name, embedding):
+                click.echo(line)
+            raise click.exceptions.Exit(1)
         replace.activate(connection, found, embedding)
         (now,) = registry.read(connection, index)
     for line in activate.said(found, now, embedding):
@@ -147,18 +149,41 @@ def added(
     from pgsearch.models.pin import pinned
 
     known = {embedding.name: embedding for embedding in index.embeddings}
-    if wanted in known and name in (None, wanted):
-        if known[wanted].state == "retired":
-            replace.restore(connection, index, wanted)
-        return wanted
-    called = name or names.embedding_name(wanted)
+    called = name or (wanted if wanted in known else names.embedding_name(wanted))
     of = known[wanted].model.name if wanted in known else wanted
     if called in known and known[called].model.name == of:
-        return called  # this is the second run
+        # This is the second run, or it was added by a migration.
+        _require_precision(known[called], precision or {})
+        if known[called].state == "retired":
+            replace.restore(connection, index, called)
+        return called
     model = known[wanted].model if wanted in known else pinned(wanted, **(declared or {}))
     replace.add(connection, index, Embedding(called, model, **(precision or {})))
     click.echo(f"{index.name}: {called} is added, {_described(model)}.")
     return called
+
+
+def _require_precision(embedding: RegisteredEmbedding, wanted: Mapping[str, Any]) -> None:
+    """Raise an error where another precision is asked for than an embedding has."""
+    type_ = wanted.get("type") or "vector"
+    index = wanted.get("index")
+    if (type_ == "vector" or type_ == embedding.type) and index in (None, embedding.index):
+        return
+    raise LifecycleError(
+        f"Embedding {embedding.name!r} has a column of {embedding.type} and a graph of "
+        f"{embedding.index} already, and neither is changed in place.",
+        hint="Name one more with --as; it takes the vectors of this one.",
+    )
+
+
+def _kept(index: RegisteredIndex, old: str, embedding: str) -> Iterator[str]:
+    """Yield what an embedding is that was not activated, and what may become of it."""
+    (new,) = (each for each in index.embeddings if each.name == embedding)
+    yield f"{index.name}: {old} answers as before; {embedding} is ready, and kept up to date."
+    yield f"To activate it later: pgsearch activate {index.name} {embedding}"
+    yield f"For a share of the queries: pgsearch canary {index.name} {embedding} --share 10%"
+    yield "Where the search index is declared, declare the same:"
+    yield f"  Embedding({_arguments(new)}), and active={old!r}"
 
 
 def _arguments(embedding: RegisteredEmbedding) -> str:

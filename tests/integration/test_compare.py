@@ -136,6 +136,7 @@ def test_a_gate_is_met_or_not(compared: Stories, folder: Path) -> None:
     [
         (["hash_v1", "none_v1"], "No search index has both"),
         (["hash_v1", "weak_v1"], "It is not said what to ask"),
+        (["hash_v1", "weak_v1", "--logged", "5", "--chosen", "5"], "Several options say what"),
         (["hash_v1", "weak_v1", "--require", "better"], "'better' is no requirement"),
         (["hash_v1", "weak_v1", "--require", "mrr >= 0"], "no figure 'mrr'"),
         (["hash_v1", "weak_v1", "--judgements-table", "nowhere"], "cannot be read"),

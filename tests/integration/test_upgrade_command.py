@@ -85,6 +85,8 @@ def test_a_gate_stops_it_and_so_does_a_no(answered: Stories, judged: Path) -> No
     assert "does not meet what is required: rbo > 2" in refused.stderr
     declined = run(answered, *upgrade, answer="n\n")
     assert declined.exit_code == 1
+    assert "pgsearch canary story_search hash_v2 --share 10%" in declined.stdout
+    assert "and active='hash_v1'" in declined.stdout
     assert answered.states() == {"hash_v1": "active", "hash_v2": "ready"}
     # A second run goes on where the first one stopped: nothing is added.
     assert "is added" not in declined.stdout
@@ -102,6 +104,22 @@ def test_an_embedding_that_a_migration_has_added_or_retired(answered: Stories) -
     answered.insert(THREE)
     assert run(answered, "upgrade", "story_search", "--to", "hash_v1", "--yes").exit_code == 0
     assert answered.states() == {"hash_v1": "active", "hash_v2": "ready"}
+
+
+def test_one_that_was_added_and_retired_is_restored_by_its_model(answered: Stories) -> None:
+    upgrade = ("upgrade", "story_search", "--to", "hash-3", "--dimensions", "3", *HASH)
+    run(answered, *upgrade, answer="n\n")
+    answered.execute("SELECT pgsearch.retire_embedding('public', 'story_search', 'hash_v2')")
+    assert run(answered, *upgrade, "--yes").exit_code == 0
+    assert answered.states() == {"hash_v1": "ready", "hash_v2": "active"}
+
+
+def test_another_precision_takes_another_name(answered: Stories) -> None:
+    done = run(answered, "upgrade", "story_search", "--to", "hash_v1", "--index-type", "halfvec")
+    assert done.exit_code == 1
+    assert "'hash_v1' has a column of vector and a graph of vector already" in done.stderr
+    assert "--as" in done.stderr
+    assert answered.states() == {"hash_v1": "active"}
 
 
 @pytest.mark.parametrize(
