@@ -968,9 +968,16 @@ RETURN format(CASE held
   ELSE '%1$s::halfvec(%3$s) <=> %2$s::halfvec(%3$s)' END, stored, vector, dimensions);
 
 
+-- A query's vector as it can be compared, of length 1 where it is very long or short: only its direction
+-- counts, but in half precision numbers above 65504 are an error, and the smallest are zero.
+CREATE FUNCTION pgsearch.comparable(given vector) RETURNS vector
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE WHEN vector_norm(given) BETWEEN 0.1 AND 1000 THEN given ELSE l2_normalize(given) END;
+
+
 CREATE FUNCTION pgsearch.to_vector(given text) RETURNS vector
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN given::vector;
+RETURN pgsearch.comparable(given::vector);
 
 
 -- What is like some vectors and unlike others: the mean of those, moved away from the mean of these.
@@ -1282,8 +1289,7 @@ $$;
 CREATE FUNCTION pgsearch.log_outcome(
   search_id uuid, document jsonb DEFAULT NULL, value double precision DEFAULT 1
 ) RETURNS void
-LANGUAGE sql
-BEGIN ATOMIC
+LANGUAGE sql AS $$
   INSERT INTO pgsearch.search_outcome (search_id, document, value)
   VALUES (log_outcome.search_id, log_outcome.document, log_outcome.value);
-END;
+$$;

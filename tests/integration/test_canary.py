@@ -301,17 +301,13 @@ def test_who_may_search_may_log_and_read_nothing(stories: Stories) -> None:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 stories.execute(forbidden)
         stories.execute(f"SET ROLE {stranger}")
-        with pytest.raises(
-            psycopg.errors.InsufficientPrivilege, match="may not ask search index"
-        ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not ask search index"):
             log(stories, "storm", [1])
         stories.execute("RESET ROLE")
         assert value(stories, "SELECT count(*) FROM pgsearch.search_log") == 1
         execute_all(stories.connection, grants.revoke_search("public", "story_search", reader))
         stories.execute(f"SET ROLE {reader}")
-        with pytest.raises(
-            psycopg.errors.InsufficientPrivilege, match="may not ask search index"
-        ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not ask search index"):
             log(stories, "storm", [1])
     finally:
         stories.execute("RESET ROLE")
