@@ -165,7 +165,7 @@ class Sample:
         if row is not None and row[0]:
             raise DatabaseError(
                 "The sample is kept in temporary tables, and this session can only read.",
-                hint="Name the primary server in --database, with default_transaction_read_only off.",
+                hint="Name the primary in --database, with default_transaction_read_only off.",
             )
         raise DatabaseError(
             "The sample is kept in temporary tables, and this role may have none.",

@@ -466,7 +466,7 @@ RETURN format(CASE held
   ELSE '%1$s::halfvec(%3$s) <=> %2$s::halfvec(%3$s)' END, stored, vector, dimensions);
 
 
--- A query's vector as it can be compared, of length 1 where it is very long or short: only its direction
+-- A vector as it can be compared, of length 1 where it is very long or short: only its direction
 -- counts, but in half precision numbers above 65504 are an error, and the smallest are zero.
 CREATE FUNCTION pgsearch.comparable(given vector) RETURNS vector
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE

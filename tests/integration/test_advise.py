@@ -292,13 +292,11 @@ def test_what_cannot_be_measured_is_said(stories: Stories, filled: Stories) -> N
 
 def test_a_session_without_temporary_tables_is_said(filled: Stories) -> None:
     """As on a standby; and not what the cleaning up ran into."""
-    with (
-        product.connect(filled.url, row_security=True) as connection,
-        pytest.raises(DatabaseError, match="this session can only read") as caught,
-    ):
+    with product.connect(filled.url, row_security=True) as connection:
         connection.execute("SET default_transaction_read_only = on")
         (index,) = registry.read(connection)
-        advise(connection, index, index.embeddings[0], Plan())
+        with pytest.raises(DatabaseError, match="this session can only read") as caught:
+            advise(connection, index, index.embeddings[0], Plan())
     assert "primary" in str(caught.value.hint)
 
 
