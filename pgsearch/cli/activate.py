@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgsearch.cli import console
+from pgsearch.cli import compare, console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("index")
 @click.argument("embedding")
+@compare.what_is_asked
 @click.pass_obj
-def command(url: str | None, index: str, embedding: str) -> None:
+def command(url: str | None, /, index: str, embedding: str, **options: Any) -> None:
     """Make an embedding the one that answers; to go back, activate the other one.
 
-    It takes one short transaction. An embedding that is not ready is refused. Where migrations
-    describe the search index, say the same there: active="…" in the declaration.
+    It takes one short transaction. An embedding that is not ready is refused, and one that is
+    compared with the active one, as by `pgsearch compare`, and misses what --require says. Where
+    migrations describe the search index, say the same there: active="…" in the declaration.
     """
     from pgsearch import database, registry
     from pgsearch.lifecycle import replace
 
-    with database.connect(console.use_database(url)) as connection:
+    gate = compare.Gate.parse(options)
+    with database.connect(console.use_database(url), row_security=True) as connection:
         (found,) = registry.read(connection, index)
+        if found.active is not None and found.active.name != embedding:
+            gate.check(connection, found, found.active.name, embedding, show=3)
         replace.activate(connection, found, embedding)
         (now,) = registry.read(connection, index)
     for line in said(found, now, embedding):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pgsearch.database import Connection
     from pgsearch.evaluate.asked import Asked
     from pgsearch.evaluate.compare import Comparison, Hit, Side
+    from pgsearch.evaluate.gate import Requirement
     from pgsearch.registry import RegisteredIndex
 
 #: Of each of the queries that were answered most differently, so many documents are shown.
@@ -127,6 +129,48 @@ def command(
     else:
         tell(comparison, show)
     require(requirements, comparison.figures())
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a candidate has to pass before it answers, if anything.
+
+    Args:
+        requirements: What the comparison must reach.
+        asked: What is asked, by option; nothing where none is given.
+        options: The other options of the comparison.
+    """
+
+    requirements: tuple[Requirement, ...]
+    asked: dict[str, Any]
+    options: dict[str, Any]
+
+    @classmethod
+    def parse(cls, options: dict[str, Any]) -> Gate:
+        """Return that of a command's options, of which `what_is_asked` has added some.
+
+        Raises:
+            Error: Something is required, and there is nothing to compare by.
+        """
+        from pgsearch.evaluate.gate import Requirement
+
+        rest = dict(options)
+        requirements = tuple(map(Requirement.parse, rest.pop("required")))
+        asked = {source: rest.pop(source) for source in SOURCES}
+        if requirements and not any(asked.values()):
+            raise Error("--require needs something to compare by.", hint=SAY_WHAT)
+        return cls(requirements, asked, rest)
+
+    def check(
+        self, connection: Connection, index: RegisteredIndex, first: str, second: str, show: int
+    ) -> None:
+        """Compare two embeddings and print it, if anything is asked; raise unless it is enough."""
+        from pgsearch.evaluate.gate import require
+
+        if any(self.asked.values()):
+            comparison = run(connection, index, first, second, **self.asked, **self.options)
+            tell(comparison, show)
+            require(self.requirements, comparison.figures())
 
 
 def run(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pgsearch.cli import activate, compare, console, sync
-from pgsearch.errors import DatabaseError, EmbeddingFailed, Error, LifecycleError
+from pgsearch.errors import DatabaseError, EmbeddingFailed, LifecycleError
 from pgsearch.precision import MAX_INDEXED, TYPES
 
 if TYPE_CHECKING:
@@ -87,19 +87,12 @@ def command(
     Example: pgsearch upgrade article_search --to BAAI/bge-small-en-v1.5 --judgements ./judged
     """
     from pgsearch import database, registry
-    from pgsearch.evaluate.gate import Requirement, require
     from pgsearch.lifecycle import replace
     from pgsearch.sync import Worker
 
     declared = {option: options.pop(option) for option in _MODEL}
     precision = {field: options.pop(option) for field, option in _PRECISION.items()}
-    requirements = tuple(map(Requirement.parse, options.pop("required")))
-    asked = {source: options.pop(source) for source in compare.SOURCES}
-    if requirements and not any(asked.values()):
-        raise Error(
-            "--require needs something to compare by.",
-            hint=compare.SAY_WHAT,
-        )
+    gate = compare.Gate.parse(options)
     uri = console.use_database(database_url)
     with database.connect(uri, row_security=True) as connection:
         (found,) = registry.read(connection, index)
@@ -117,10 +110,7 @@ def command(
         if old is None or old.name == embedding:
             click.echo(f"{found.name}: {embedding} answers already.")
             return
-        if any(asked.values()):
-            comparison = compare.run(connection, found, old.name, embedding, **asked, **options)
-            compare.tell(comparison, show)
-            require(requirements, comparison.figures())
+        gate.check(connection, found, old.name, embedding, show)
         if not yes:
             click.confirm(f"Activate {embedding} in place of {old.name}?", abort=True)
         replace.activate(connection, found, embedding)

@@ -232,7 +232,7 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
         stored = Identifier("chunk", definition.names.embedding_column(embedding.name))
         coarse = embedding.precision if embedding.precision.is_coarse else None
         if embedding.precision.index == "bit":
-            chunks = max(chunks, request.ef_search or RANKED_ANEW[request.mode])
+            chunks = max(chunks, request.ef_search or RANKED_ANEW)
         # NULL while the embedding cannot answer, which mode "vector" does not accept.
         needed = request.mode == "vector"
         given = _GIVEN.format(
@@ -240,8 +240,8 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
         )
     vector = SQL("(SELECT vector FROM given)")
     ef_search: Composable = SQL(
-        "(SELECT pgsearch.usual_ef_search(documents, {}, {}, {}) FROM given)"
-    ).format(chunks, request.rows is not None, request.mode == "hybrid")
+        "(SELECT pgsearch.usual_ef_search(documents, {}, {}) FROM given)"
+    ).format(chunks, request.rows is not None)
     if request.ef_search is not None:
         ef_search = Literal(request.ef_search)
     scanning = _WITH_SETTINGS.format(ef_search, vector)

@@ -55,7 +55,7 @@ FILTERED_CHUNKS: Final = 100
 
 #: Chunks that a scan of bits brings at least, to be ranked by the column. In the function they are
 #: as many as the scan keeps, which grows with the documents.
-RANKED_ANEW: Final = {"vector": 300, "hybrid": 200}
+RANKED_ANEW: Final = 300
 
 MODES: Final = ("keyword", "vector", "hybrid")
 FUSIONS: Final = ("exact", "rrf")

@@ -93,8 +93,8 @@ BEGIN
       scan_distance := pgsearch.graph_distance(stored, '$3', answering.coarse, answering.dimensions);
       -- All that a scan of bits keeps is ranked anew: the nearest are among them, but not the first.
       IF answering.coarse = 'bit' THEN
-        chunks := greatest(chunks, coalesce(ef_search, pgsearch.usual_ef_search(
-          answering.documents, chunks, false, mode = 'hybrid')));
+        chunks := greatest(
+          chunks, coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)));
       END IF;
       scanned := format($part${scan_coarse}$part$, stored, scan_distance, chunks);
     END IF;
@@ -134,8 +134,7 @@ $search$, stored, scanned)
       -- Not for keywords: without a vector the library that knows the settings may not be there yet.
       IF mode <> 'keyword' THEN
         settings := pgsearch.begin_scan(
-          coalesce(ef_search, pgsearch.usual_ef_search(
-            answering.documents, chunks, filters <> '', mode = 'hybrid')));
+          coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
       END IF;
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$

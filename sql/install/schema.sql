@@ -905,17 +905,15 @@ RETURN CASE WHEN frequency > 0
 
 
 -- Candidates that a scan of an HNSW index keeps, unless a search says how many: the more documents
--- there are, the more it takes to find the nearest of them. It is twice as many where a filter passes
--- over some, and two thirds where keywords bring documents, too.
-CREATE FUNCTION pgsearch.usual_ef_search(
-  documents bigint, chunks integer, is_filtered boolean, is_hybrid boolean DEFAULT false
-) RETURNS integer
+-- there are, the more it takes to find the nearest of them, and twice as many where a filter passes
+-- over some.
+CREATE FUNCTION pgsearch.usual_ef_search(documents bigint, chunks integer, is_filtered boolean)
+RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN least(1000, greatest(
-  chunks,
+RETURN least(
   greatest(300, chunks, round(300 * power(coalesce(documents, 0) / 200000.0, 0.4)))
-    * CASE WHEN is_filtered THEN 2 WHEN is_hybrid THEN 2 / 3.0 ELSE 1 END
-))::integer;
+    * CASE WHEN is_filtered THEN 2 ELSE 1 END,
+  1000)::integer;
 
 
 -- How many rows that a filter leaves are few: to look at each takes less time than a scan of the HNSW

@@ -126,6 +126,23 @@ def test_what_cannot_be_is_said(answered: Stories, arguments: list[str], message
     assert "hint:" in done.stderr
 
 
+def test_an_activation_passes_the_gate_or_is_none(answered: Stories, judged: Path) -> None:
+    answered.add_embedding("weak_v1", 3)
+    answered.drain()
+    asked = ("activate", "story_search", "weak_v1", "--mode", "vector", "--judgements", str(judged))
+    stopped = run(answered, *asked, "--require", "overlap10 >= 1.1")
+    assert stopped.exit_code == 1
+    assert "overlap10" in stopped.stderr
+    assert answered.states()["hash_v1"] == "active"
+    bare = run(answered, "activate", "story_search", "weak_v1", "--require", "rbo >= 0")
+    assert bare.exit_code == 1
+    assert "--require needs something to compare by" in bare.stderr
+    passed = run(answered, *asked, "--require", "ndcg10 >= -1")
+    assert passed.exit_code == 0, passed.stderr
+    assert "ndcg10" in passed.stdout
+    assert answered.states()["weak_v1"] == "active"
+
+
 def test_one_that_is_not_ready_is_not_activated(answered: Stories) -> None:
     answered.add_embedding("hash_v2", 32)
     done = run(answered, "activate", "story_search", "hash_v2")
