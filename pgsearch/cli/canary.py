@@ -85,7 +85,7 @@ def command(
             return
         if embedding is not None and share is not None:
             canary.start(connection, found, embedding, share)
-            click.echo(f"{found.name}: {embedding} answers {share:.3g} of the queries.")
+            click.echo(f"{found.name}: {embedding} answers {100 * share:.3g} % of the queries.")
             click.echo(f"To roll back: pgsearch canary {found.name} --stop")
             return
         running = canary.read(connection, found)
@@ -114,7 +114,7 @@ def _tell(index: str, running: Canary, logged: Sequence[Outcomes], active: str |
 
     since = running.started_at.isoformat(sep=" ", timespec="minutes")
     click.echo(
-        f"{index}: {running.embedding} answers {running.share:.3g} of the queries, since {since}"
+        f"{index}: {running.embedding} answers {100 * running.share:.3g} % of the queries, since {since}"
     )
     if not logged:
         click.echo("Nothing was logged since: note searches with pgsearch.log_search.")

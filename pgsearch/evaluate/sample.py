@@ -129,13 +129,15 @@ class Sample:
             most_m: The largest graph that is built has so many neighbours per node.
 
         Raises:
-            DatabaseError: A pooler stands between: temporary tables would be somebody else's.
+            DatabaseError: A pooler stands between: temporary tables would be somebody else's. Or
+                there can be none, as on a standby.
         """
         if database.is_pooled(self._connection):
             raise DatabaseError(
                 "A pooler stands between here and the server, and a session is not one's own.",
                 hint="Name the server itself in --database.",
             )
+        self._check_writable()
         settings = _SETTINGS | self._memory(most_m)
         # pgvector's settings are known once it has been used.
         self._connection.execute("SELECT '[1]'::vector <=> '[1]'")
@@ -151,6 +153,24 @@ class Sample:
                     )
                 for name in (*settings, "enable_seqscan", "hnsw.ef_search"):
                     self._connection.execute(SQL("RESET {}").format(_setting(name)))
+
+    def _check_writable(self) -> None:
+        """Raise DatabaseError unless the session may have temporary tables."""
+        row = self._connection.execute(
+            "SELECT current_setting('transaction_read_only') = 'on',"
+            " has_database_privilege(current_database(), 'TEMPORARY')"
+        ).fetchone()
+        if row == (False, True):
+            return
+        if row is not None and row[0]:
+            raise DatabaseError(
+                "The sample is kept in temporary tables, and this session can only read.",
+                hint="Name the primary in --database, with default_transaction_read_only off.",
+            )
+        raise DatabaseError(
+            "The sample is kept in temporary tables, and this role may have none.",
+            hint="Connect as another one, or: GRANT TEMPORARY ON DATABASE … TO ….",
+        )
 
     def _memory(self, most_m: int) -> dict[str, str]:
         """Return settings by which tables and builds fit memory, as far as they may."""

@@ -220,7 +220,11 @@ class Statements:
         return self._compose(
             "put_chunks",
             columns=_listed(SQL("{}").format(column) for column in columns_),
-            put_columns=_listed(Identifier("put", f"vector_{n}") for n in numbered),
+            # Or half precision would refuse very long vectors, and make very short ones zero.
+            put_columns=_listed(
+                SQL("pgsearch.comparable({})").format(Identifier("put", f"vector_{n}"))
+                for n in numbered
+            ),
             vector_names=_listed(Identifier(f"vector_{n}") for n in numbered),
             vector_arrays=_listed(
                 SQL("{}::vector[]").format(Placeholder(f"vectors_{n}", "b")) for n in numbered

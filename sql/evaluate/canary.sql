@@ -15,10 +15,11 @@ CROSS JOIN LATERAL (
   SELECT
     count(*) AS outcomes,
     sum(outcome.value) AS value,
-    min(shown.rank) AS rank
+    -- A document of several passages may have been shown more than once.
+    min((SELECT min(shown.rank)
+         FROM jsonb_array_elements(logged.documents) WITH ORDINALITY AS shown (document, rank)
+         WHERE shown.document = outcome.document)) FILTER (WHERE outcome.value > 0) AS rank
   FROM pgsearch.search_outcome AS outcome
-  LEFT JOIN LATERAL jsonb_array_elements(logged.documents) WITH ORDINALITY AS shown (document, rank)
-    ON shown.document = outcome.document AND outcome.value > 0
   WHERE outcome.search_id = logged.id
 ) AS came
 WHERE logged.search_index_id = %(id)s

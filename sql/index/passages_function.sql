@@ -33,6 +33,7 @@ BEGIN
   IF vector IS NULL AND mode <> 'keyword' AND answering.has_encoder THEN
     vector := {embed}(query, answering.name);
   END IF;
+  vector := pgsearch.comparable(vector);
   -- Where keywords have answered no vector is needed, and its column may be gone.
   IF EXISTS (SELECT FROM unnest(best) AS hit WHERE hit.similarity IS NOT NULL) THEN
     stored := 'chunk.' || quote_ident(answering.column_name);

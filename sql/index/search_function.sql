@@ -62,6 +62,7 @@ BEGIN
   END IF;
   PERFORM pgsearch.check_vector(
     vector_dims(vector), vector_norm(vector), mode, answering.name, answering.dimensions);
+  vector := pgsearch.comparable(vector);
   -- Whom row-level security keeps from some rows searches among those that he may see. The policies
   -- of documents and chunks see to that anyway; but no index on what is made of the text may be used
   -- before they are asked, while the table's own policies may use any on what they compare.

@@ -464,9 +464,16 @@ RETURN format(CASE held
   ELSE '%1$s::halfvec(%3$s) <=> %2$s::halfvec(%3$s)' END, stored, vector, dimensions);
 
 
+-- A vector as it can be compared, of length 1 where it is very long or short: only its direction
+-- counts, but in half precision numbers above 65504 are an error, and the smallest are zero.
+CREATE FUNCTION pgsearch.comparable(given vector) RETURNS vector
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE WHEN vector_norm(given) BETWEEN 0.1 AND 1000 THEN given ELSE l2_normalize(given) END;
+
+
 CREATE FUNCTION pgsearch.to_vector(given text) RETURNS vector
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN given::vector;
+RETURN pgsearch.comparable(given::vector);
 
 
 -- What is like some vectors and unlike others: the mean of those, moved away from the mean of these.
@@ -487,7 +494,8 @@ RETURN pgsearch.example(likes::vector[], unlikes::vector[]);
 
 
 -- An embedding of a search index, both held until the transaction ends; the registry's rows in the
--- order in which all take them.
+-- order in which all take them. A search index is held so that who logs a search, whose foreign key
+-- refers to it, does not wait, and is not waited for.
 CREATE FUNCTION pgsearch.hold_embedding(schema_name text, index_name text, embedding text)
 RETURNS pgsearch.embedding
 LANGUAGE plpgsql AS $$
@@ -497,7 +505,7 @@ DECLARE
 BEGIN
   SELECT i.id INTO index_id FROM pgsearch.search_index AS i
   WHERE i.schema_name = hold_embedding.schema_name AND i.name = hold_embedding.index_name
-  FOR UPDATE;
+  FOR NO KEY UPDATE;
   SELECT e.* INTO found FROM pgsearch.embedding AS e
   WHERE e.search_index_id = index_id AND e.name = hold_embedding.embedding
   FOR UPDATE;
@@ -683,7 +691,8 @@ CREATE TABLE pgsearch.search_log (
   embedding       text,
   -- The keys of what was shown, best first; a key of several columns is an array.
   documents       jsonb            NOT NULL CHECK (jsonb_typeof(documents) = 'array'),
-  took_ms         double precision
+  -- NaN is greater than everything.
+  took_ms         double precision CHECK (took_ms >= 0 AND took_ms < 'Infinity')
 );
 COMMENT ON TABLE pgsearch.search_log IS 'Searches that were logged, with the embedding that answered';
 CREATE INDEX search_log_asked_at ON pgsearch.search_log (search_index_id, asked_at);
@@ -694,29 +703,39 @@ CREATE TABLE pgsearch.search_outcome (
   at        timestamptz      NOT NULL DEFAULT clock_timestamp(),
   -- The key of the document that was chosen; NULL where it is said of the whole answer.
   document  jsonb,
-  value     double precision NOT NULL DEFAULT 1
+  value     double precision NOT NULL DEFAULT 1 CHECK (value > '-Infinity' AND value < 'Infinity')
 );
 COMMENT ON TABLE pgsearch.search_outcome IS 'What came of logged searches: clicks, grades, whatever counts';
 CREATE INDEX search_outcome_search_id ON pgsearch.search_outcome (search_id);
 
--- Whether who asks may read what a search index is made of.
-CREATE FUNCTION pgsearch.may_search(search_index_id integer) RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+-- Refuses to note a search for who may not read what its search index is made of. A trigger, and no
+-- row-level security, which would keep the log from a backup that is made by a member of
+-- pg_read_all_data, and from who was granted SELECT on it. As there, the owner is not asked.
+CREATE FUNCTION pgsearch.check_logged() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  asked pgsearch.search_index;
 BEGIN
-  RETURN (
-    SELECT has_any_column_privilege(pgsearch.source_table(i.schema_name, i.name), 'SELECT')
-    FROM pgsearch.search_index AS i WHERE i.id = may_search.search_index_id
-  );
+  IF pg_has_role((SELECT c.relowner FROM pg_class AS c WHERE c.oid = TG_RELID), 'USAGE') THEN
+    RETURN NEW;
+  END IF;
+  SELECT i.* INTO asked FROM pgsearch.search_index AS i WHERE i.id = NEW.search_index_id;
+  IF has_any_column_privilege(pgsearch.source_table(asked.schema_name, asked.name), 'SELECT') THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION 'pgsearch: % may not ask search index %, nor log searches of it',
+      quote_ident(current_user), quote_ident(asked.name)
+    USING ERRCODE = 'insufficient_privilege', HINT = 'The table''s owner lets a role ask with op.grant_search().';
 END
 $$;
 
-GRANT INSERT ON pgsearch.search_log, pgsearch.search_outcome TO PUBLIC;
-ALTER TABLE pgsearch.search_log ENABLE ROW LEVEL SECURITY;
-ALTER TABLE pgsearch.search_outcome ENABLE ROW LEVEL SECURITY;
-CREATE POLICY of_who_may_search ON pgsearch.search_log
-  FOR INSERT WITH CHECK (pgsearch.may_search(search_index_id));
+CREATE TRIGGER check_logged BEFORE INSERT ON pgsearch.search_log
+  FOR EACH ROW EXECUTE FUNCTION pgsearch.check_logged();
+
+-- Not the times, which are the server's.
+GRANT INSERT (id, search_index_id, query, embedding, documents, took_ms) ON pgsearch.search_log TO PUBLIC;
 -- Who knows the search's id, which nobody can guess, has made it.
-CREATE POLICY of_who_has_searched ON pgsearch.search_outcome FOR INSERT WITH CHECK (true);
+GRANT INSERT (search_id, document, value) ON pgsearch.search_outcome TO PUBLIC;
 
 
 -- A search index by its name, with or without its schema.
@@ -861,11 +880,10 @@ $$;
 CREATE FUNCTION pgsearch.log_outcome(
   search_id uuid, document jsonb DEFAULT NULL, value double precision DEFAULT 1
 ) RETURNS void
-LANGUAGE sql
-BEGIN ATOMIC
+LANGUAGE sql AS $$
   INSERT INTO pgsearch.search_outcome (search_id, document, value)
   VALUES (log_outcome.search_id, log_outcome.document, log_outcome.value);
-END;
+$$;
 
 
 -- Makes a ready embedding the one that answers; the one before it stays ready, and so is the way
@@ -885,7 +903,7 @@ BEGIN
   SELECT i.id INTO index_id FROM pgsearch.search_index AS i
   WHERE i.schema_name = activate_embedding.schema_name
     AND i.name = activate_embedding.index_name
-  FOR UPDATE;
+  FOR NO KEY UPDATE;
   SELECT e.* INTO found FROM pgsearch.embedding AS e
   WHERE e.search_index_id = index_id AND e.name = activate_embedding.embedding
   FOR UPDATE;

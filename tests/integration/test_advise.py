@@ -18,7 +18,7 @@ from pgsearch import database as product
 from pgsearch import registry
 from pgsearch.cli import main
 from pgsearch.declare import Embedding, Model
-from pgsearch.errors import Error
+from pgsearch.errors import DatabaseError, Error
 from pgsearch.evaluate.advise import Advice, Plan, Variant, advise
 from pgsearch.testing import HashEmbedder
 from tests.plugins.postgres import Databases
@@ -310,6 +310,16 @@ def test_what_cannot_be_measured_is_said(stories: Stories, filled: Stories) -> N
     assert "Vectors of hash_v1 have 64 dimensions, and cannot be cut to 65" in longer.stderr
     with pytest.raises(Error):
         advised(filled, Plan(dimensions=(65,)))
+
+
+def test_a_session_without_temporary_tables_is_said(filled: Stories) -> None:
+    """As on a standby; and not what the cleaning up ran into."""
+    with product.connect(filled.url, row_security=True) as connection:
+        connection.execute("SET default_transaction_read_only = on")
+        (index,) = registry.read(connection)
+        with pytest.raises(DatabaseError, match="this session can only read") as caught:
+            advise(connection, index, index.embeddings[0], Plan())
+    assert "primary" in str(caught.value.hint)
 
 
 def test_a_target_that_nothing_reaches_is_an_error(filled: Stories) -> None:

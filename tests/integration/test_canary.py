@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,7 +16,8 @@ import pytest
 from click.testing import Result
 
 from pgsearch import database as product
-from pgsearch import encoder, registry
+from pgsearch import embedded, encoder, registry
+from pgsearch.encoder.store import logged_queries
 from pgsearch.encoder.train import Schedule
 from pgsearch.schema import grants
 from pgsearch.testing import HashEmbedder
@@ -205,8 +208,26 @@ def test_searches_and_their_outcomes_are_counted_by_embedding(stories: Stories) 
         assert each["reciprocal_rank"] == pytest.approx(share / 2)
         assert each["p50_ms"] == each["p95_ms"] == 12.5
     table = canary(stories).stdout
-    assert "hash_v2 answers 0.5 of the queries, since" in table
+    assert "hash_v2 answers 50 % of the queries, since" in table
     assert "two proportions" in table
+
+
+def test_a_document_that_was_shown_twice_is_chosen_once(stories: Stories) -> None:
+    start(stories, 1)
+    search = log(stories, "storm", [3, 1, 1])
+    choose(stories, search, 1)
+    choose(stories, search, 3, worth=-2)
+    (logged,) = json.loads(canary(stories, "--json").stdout)["logged"]
+    assert (logged["value"], logged["reciprocal_rank"]) == (-1, 0.5)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_cannot_be_added_up_is_not_logged(stories: Stories, number: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        log(stories, "storm", [1], took_ms=float(number))
+    search = log(stories, "storm", [1])
+    with pytest.raises(psycopg.errors.CheckViolation):
+        choose(stories, search, 1, worth=float(number))
 
 
 def test_keys_of_several_columns_are_arrays(stories: Stories) -> None:
@@ -266,7 +287,6 @@ def test_who_may_search_may_log_and_read_nothing(stories: Stories) -> None:
         stories.execute(f"CREATE ROLE {role}")
     try:
         execute_all(stories.connection, grants.grant_search("public", "story_search", reader))
-        stories.execute("SET row_security = on")  # as any connection has it but pgsearch's own
         stories.execute(f"SET ROLE {reader}")
         search = log(stories, "storm", [1])
         choose(stories, search, 1)
@@ -281,19 +301,104 @@ def test_who_may_search_may_log_and_read_nothing(stories: Stories) -> None:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 stories.execute(forbidden)
         stories.execute(f"SET ROLE {stranger}")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not ask search index"):
             log(stories, "storm", [1])
         stories.execute("RESET ROLE")
         assert value(stories, "SELECT count(*) FROM pgsearch.search_log") == 1
         execute_all(stories.connection, grants.revoke_search("public", "story_search", reader))
         stories.execute(f"SET ROLE {reader}")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not ask search index"):
             log(stories, "storm", [1])
     finally:
         stories.execute("RESET ROLE")
         for role in (reader, stranger):
             stories.execute(f"DROP OWNED BY {role}")
             stories.execute(f"DROP ROLE {role}")
+
+
+@pytest.fixture
+def role(stories: Stories) -> Iterator[str]:
+    """A role that may nothing."""
+    name = f"role_{uuid4().hex[:8]}"
+    stories.execute(f"CREATE ROLE {name}")
+    yield name
+    stories.execute("RESET ROLE")
+    stories.execute(f"DROP OWNED BY {name}")
+    stories.execute(f"DROP ROLE {name}")
+
+
+def test_a_function_of_ones_own_opens_no_log(stories: Stories, role: str) -> None:
+    stories.execute(f"CREATE SCHEMA own AUTHORIZATION {role}")
+    stories.execute(f"SET ROLE {role}")
+    stories.execute(
+        "CREATE FUNCTION own.has_any_column_privilege(regclass, text) RETURNS boolean RETURN true"
+    )
+    stories.execute("SET search_path = own, pg_catalog")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not ask"):
+        log(stories, "storm", [1])
+    stories.execute("RESET search_path")
+
+
+def test_nobody_says_when_a_search_was_asked(stories: Stories, role: str) -> None:
+    execute_all(stories.connection, grants.grant_search("public", "story_search", role))
+    stories.execute(f"SET ROLE {role}")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        stories.execute(
+            "INSERT INTO pgsearch.search_log (id, search_index_id, query, documents, asked_at)"
+            " VALUES (gen_random_uuid(), 1, 'storm', '[]', 'infinity')"
+        )
+
+
+def test_who_may_read_everything_reads_the_log(
+    stories: Stories, role: str, pytestconfig: pytest.Config
+) -> None:
+    """As backups are made, and as a worker may build encoders."""
+    log(stories, "storm over the harbour", [1])
+    stories.execute(f"GRANT pg_read_all_data TO {role}")
+    program = embedded.psql(pytestconfig.getoption("--postgres")).with_name("pg_dump")
+    done = subprocess.run(
+        [str(program), f"--role={role}", "--data-only", "--schema=pgsearch", stories.url],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert "storm over the harbour" in done.stdout
+    (index,) = registry.read(stories.connection, "story_search")
+    stories.execute(f"SET ROLE {role}")
+    assert logged_queries(stories.connection, index, limit=9) == ["storm over the harbour"]
+
+
+# Who waits
+
+
+def test_who_logs_a_search_and_who_changes_embeddings_do_not_wait(stories: Stories) -> None:
+    start(stories, 0.5)
+    owner = stories.connection
+    with product.connect(stories.url) as application, application.transaction():
+        application.execute("SELECT pgsearch.log_search('story_search', 'storm', '[]')")
+        owner.execute("SET lock_timeout = '1s'")
+        start(stories, 0.7)
+        with owner.transaction():
+            owner.execute("SELECT pgsearch.activate_embedding('public', 'story_search', 'hash_v2')")
+            application.execute("SET LOCAL lock_timeout = '1s'")
+            application.execute("SELECT pgsearch.log_search('story_search', 'flood', '[]')")
+
+
+def test_a_canary_that_is_stopped_and_changed_at_once(stories: Stories) -> None:
+    """Neither waits for what the other one holds."""
+    start(stories, 0.5)
+    with (
+        product.connect(stories.url) as other,
+        ThreadPoolExecutor(1) as thread,
+        stories.connection.transaction(),
+    ):
+        stories.execute("SELECT pgsearch.hold_embedding('public', 'story_search', 'hash_v2')")
+        stop = "SELECT pgsearch.stop_canary('public', 'story_search')"
+        stopping = thread.submit(lambda: other.execute(stop).fetchone())
+        assert stopping.result(timeout=30) == (True,)
+        start(stories, 0.7)
+    assert value(stories, "SELECT share FROM pgsearch.canary") == 0.7
 
 
 def test_a_search_index_is_found_by_its_name(stories: Stories) -> None:
@@ -313,10 +418,14 @@ def test_the_command_line(stories: Stories) -> None:
     assert "there is no canary" in canary(stories, "--stop").stdout
     done = canary(stories, "hash_v2", "--share", "100%")
     assert done.stdout.splitlines() == [
-        "story_search: hash_v2 answers 1 of the queries.",
+        "story_search: hash_v2 answers 100 % of the queries.",
         "To roll back: pgsearch canary story_search --stop",
     ]
     assert "Nothing was logged since" in canary(stories).stdout
+    log(stories, "storm", [1], took_ms=12345)
+    logged = run(stories.url, "canary", "story_search", columns=80).stdout.splitlines()
+    assert [line for line in logged[2:] if "hash_v2" in line and "12345.0 ms" in line]
+    assert max(map(len, logged[1:])) <= 80
     assert "ready, canary 100 %" in run(stories.url, "status", columns=160).stdout
     asked = ("search", "story_search", "storm", "--mode", "vector", "--json")
     by_canary = run(stories.url, *asked).stdout

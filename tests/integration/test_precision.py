@@ -250,6 +250,29 @@ def test_its_own_graph_serves(
     assert used(precise, before) == {hnsw(name): 1}
 
 
+@pytest.mark.parametrize("scale", [1e6, 1e-9, 1e-30])
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_only_the_direction_of_a_query_counts(
+    precise: product.Connection, name: str, scale: float
+) -> None:
+    """In half precision numbers above 65504 would be an error, and the smallest zero."""
+    query = near(-4)
+    expected = found(precise, name, query)
+    long = [scale * number for number in query]
+    assert [key for key, _ in found(precise, name, long)] == [key for key, _ in expected]
+    for key, similarity in found(precise, name, long):
+        assert similarity == pytest.approx(dict(expected)[key], abs=1e-3)
+    passages = (
+        "SELECT id FROM article_search_passages('title', vector => %s, embedding => %s, k => 5,"
+        " keyword_weight => 0)"
+    )
+    ranked = precise.execute(passages, [str(long), name]).fetchall()
+    assert ranked == precise.execute(passages, [str(query), name]).fetchall()
+    asked = orm_search(article_search, "title", mode="vector", embedding=name, vector=long)
+    with sqlalchemy(precise) as connection:
+        assert [row.id for row in connection.execute(asked)] == [key for key, _ in expected]
+
+
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_of_few_rows_each_is_looked_at(precise: product.Connection, name: str) -> None:
     before = scans(precise)
