@@ -114,7 +114,8 @@ def _tell(index: str, running: Canary, logged: Sequence[Outcomes], active: str |
 
     since = running.started_at.isoformat(sep=" ", timespec="minutes")
     click.echo(
-        f"{index}: {running.embedding} answers {100 * running.share:.3g} % of the queries, since {since}"
+        f"{index}: {running.embedding} answers {100 * running.share:.3g} % of the queries, "
+        f"since {since}"
     )
     if not logged:
         click.echo("Nothing was logged since: note searches with pgsearch.log_search.")
