@@ -87,6 +87,7 @@ def progress(unit: str = "rows", console: Console | None = None) -> Progress:
         console: Where it is shown, if not on standard error.
     """
     from rich import progress as bars
+    from rich.table import Column
 
     class Bars(bars.Progress):
         def stop(self) -> None:
@@ -95,19 +96,23 @@ def progress(unit: str = "rows", console: Console | None = None) -> Progress:
             else:
                 self.live.stop()  # and nothing else: it would be an empty line
 
+    # In a narrow terminal the bar gives way, and no figure is broken.
     return Bars(
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
-        bars.MofNCompleteColumn(),
+        bars.MofNCompleteColumn(table_column=Column(no_wrap=True)),
         bars.TextColumn(f"[dim]{unit}"),
-        _rate_column(unit),
-        bars.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        _rate_column(),
+        bars.TimeRemainingColumn(
+            compact=True, elapsed_when_finished=True, table_column=Column(no_wrap=True)
+        ),
         console=console or remarks(),
     )
 
 
-def _rate_column(unit: str) -> ProgressColumn:
+def _rate_column() -> ProgressColumn:
     from rich.progress import ProgressColumn
+    from rich.table import Column
     from rich.text import Text
 
     class RateColumn(ProgressColumn):
@@ -115,9 +120,9 @@ def _rate_column(unit: str) -> ProgressColumn:
 
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.0f} {unit}/s", style="dim")
+            return Text("" if speed is None else f"{speed:,.0f}/s", style="dim")
 
-    return RateColumn()
+    return RateColumn(table_column=Column(no_wrap=True))
 
 
 def use_database(url: str | None) -> str:

@@ -158,7 +158,7 @@ def test_act_2_embeds_every_row_and_builds_the_index(first: Run) -> None:
     ) == [passages]
     assert "✓ embedding static_v1 is active" in act
     # The bars of both models, which stand on standard error.
-    rates = re.findall(rf"Embedding ━+ {documents}/{documents} rows ([\d,]+) rows/s", first.stderr)
+    rates = re.findall(rf"Embedding ━+ {documents}/{documents} rows ([\d,]+)/s", first.stderr)
     assert len(rates) == 2
     assert int(rates[0].replace(",", "")) > int(rates[1].replace(",", ""))
 

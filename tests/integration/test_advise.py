@@ -161,6 +161,28 @@ def test_bytes_are_those_of_the_types(advice: Advice) -> None:
     assert graphs[0] - graphs[1] == pytest.approx(2 * 64, rel=0.35)
 
 
+def test_bytes_count_vectors_in_their_rows_and_out_of_them(
+    databases: Databases, story_template: str
+) -> None:
+    """In rows that are long PostgreSQL keeps vectors outside, in short ones inside."""
+    with databases.fresh(story_template) as url, product.connect(url) as connection:
+        stories = Stories(url, connection)
+        connection.cursor().executemany(
+            "INSERT INTO story (body) VALUES (%s)", [(f"river {number}",) for number in range(600)]
+        )
+        stories.drain()
+        connection.execute(
+            "UPDATE story_search_chunk SET content = ("
+            "SELECT string_agg(md5(n::text), '') FROM generate_series(1, 100) AS n)"
+            " WHERE id % 3 = 0"
+        )
+        advice = advised(stories, Plan(queries=10, m=(16,)))
+    sizes = {each.variant: each.column_bytes for each in advice.measured}
+    kept = sizes[Variant("vector", "vector", 16, 64)]
+    assert 4 * 64 + 8 < kept < 1.5 * (4 * 64 + 8)
+    assert sizes[Variant("halfvec", "halfvec", 16, 64)] < kept
+
+
 def test_the_recommendation_follows_the_target(advice: Advice) -> None:
     found = [
         replace(advice, plan=replace(advice.plan, recall=recall)).recommended
