@@ -73,8 +73,8 @@ def with_an_added_embedding(stories: Stories) -> dict[str, HashEmbedder]:
     """Rows that have their chunks, which wait for another embedding's vectors."""
     models = with_rows(stories)
     stories.drain()
-    # Of as many dimensions: one model serves both.
-    stories.add_embedding("hash_v2", 64)
+    # Of as many dimensions: one embedder serves both.
+    stories.add_embedding("hash_v2", 64, model="another")
     return models | {"hash_v2": HashEmbedder(64)}
 
 

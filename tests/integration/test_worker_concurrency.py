@@ -114,7 +114,7 @@ def test_no_transaction_is_open_while_the_model_computes(stories: Stories) -> No
 def test_no_transaction_is_open_while_an_added_embedding_is_filled(stories: Stories) -> None:
     stories.insert(ONE, TWO)
     stories.drain()
-    stories.add_embedding("hash_v2", 64)
+    stories.add_embedding("hash_v2", 64, model="another")
     seen: list[tuple[str, bool]] = []
     stories.drain(Watching(lambda _: seen.extend(sessions(stories))), batch_rows=1)
     assert set(seen) == {("idle", False)}

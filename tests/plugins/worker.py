@@ -8,6 +8,7 @@ rows want it: the one question that every test of a worker asks in the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -146,9 +147,13 @@ class Stories:
         targets = {known.id: known.column}
         write(self.connection, statements, targets, claim.lease, planned(prepared)[0])
 
-    def add_embedding(self, name: str, dimensions: int) -> None:
-        """Add an embedding of a HashEmbedder, as a migration does."""
-        declared = Embedding(name, hash_model(dimensions))
+    def add_embedding(self, name: str, dimensions: int, *, model: str | None = None) -> None:
+        """Add an embedding of a HashEmbedder, as a migration does.
+
+        One of the same dimensions takes over vectors, unless its model has a name of its own.
+        """
+        of = hash_model(dimensions)
+        declared = Embedding(name, of if model is None else replace(of, name=model))
         execute_all(self.connection, embedding_ddl.add_embedding("public", STORY.name, declared))
 
     def states(self) -> dict[str, str]:
