@@ -75,7 +75,11 @@ def what_is_asked(function: Callable[..., Any]) -> Callable[..., Any]:
                 "recall10, mrr10; overlap10, rbo; search_p50_ratio, search_p95_ratio, size_ratio.",
             ),
             click.option(
-                "-k", default=10, show_default=True, help="How many results are looked at."
+                "-k",
+                type=click.IntRange(1, 1000),
+                default=10,
+                show_default=True,
+                help="How many results are looked at.",
             ),
             click.option(
                 "--mode",
@@ -96,7 +100,11 @@ def what_is_asked(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--index", "name", metavar="INDEX", help="The search index, if several have both.")
 @what_is_asked
 @click.option(
-    "--show", default=5, show_default=True, help="How many of the largest differences are shown."
+    "--show",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="How many of the largest differences are shown.",
 )
 @click.option("--json", "as_json", is_flag=True, help="All figures and answers as one JSON object.")
 @click.pass_obj

@@ -63,7 +63,13 @@ _PRECISION: Final = {"type": "vector_type", "index": "index_type"}
 @console.BATCH
 @console.RATE
 @compare.what_is_asked
-@click.option("--show", default=3, show_default=True, help="Largest differences that are shown.")
+@click.option(
+    "--show",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Largest differences that are shown.",
+)
 @click.option("--yes", is_flag=True, help="Activate it without asking.")
 @click.pass_obj
 def command(
