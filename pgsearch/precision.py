@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from psycopg.sql import SQL, Composable, Literal
-
 from pgsearch.errors import DeclarationError
 
 #: What a column of vectors may be of.
@@ -22,18 +20,6 @@ _OPERATOR_CLASSES: Final = {
     "vector": "vector_cosine_ops",
     "halfvec": "halfvec_cosine_ops",
     "bit": "bit_hamming_ops",
-}
-
-#: What a graph holds of a column, where that is not the column itself.
-_COARSER: Final = {
-    "halfvec": SQL("({column}::halfvec({dimensions}))"),
-    "bit": SQL("(binary_quantize({column})::bit({dimensions}))"),
-}
-
-#: The same as a distance from a query's vector, wherever pgvector lies.
-_COARSER_DISTANCES: Final = {
-    "halfvec": SQL("pgsearch.half_distance({column}, {vector}, {dimensions})"),
-    "bit": SQL("pgsearch.bit_distance({column}, {vector}, {dimensions})"),
 }
 
 _BITS: Final = {"vector": 32, "halfvec": 16, "bit": 1}
@@ -114,15 +100,3 @@ class Precision:
     def graph_bytes(self) -> int:
         """About the bytes that one vector takes in the graph, without its neighbours."""
         return self.dimensions * _BITS[self.index] // 8 + 1
-
-    def indexed(self, column: Composable) -> Composable:
-        """Return what the HNSW index is over: a column, or an expression in parentheses."""
-        if not self.is_coarse:
-            return column
-        return _COARSER[self.index].format(column=column, dimensions=Literal(self.dimensions))
-
-    def graph_distance(self, column: Composable, vector: Composable) -> Composable:
-        """Return how far a column's vector is by a graph that is coarse, which then serves."""
-        return _COARSER_DISTANCES[self.index].format(
-            column=column, vector=vector, dimensions=Literal(self.dimensions)
-        )

@@ -266,7 +266,10 @@ def tell(comparison: Comparison, show: int) -> None:
     click.echo(f"{comparison.index}: {queries}, {comparison.mode}, {comparison.k} results of each")
     output.print(_table(comparison), crop=False)
     for side in (one, other):
-        click.echo(f"  {side.name}  model {side.model}, {side.dimensions} dimensions")
+        graph = "" if side.graph == side.type else f", its HNSW graph of {side.graph}"
+        click.echo(f"  {side.name}  {side.type}({side.dimensions}){graph}")
+        # A line of its own, for a model in a folder has a long name.
+        click.echo(f"    of model {side.model}")
     for number in comparison.unlike[:show]:
         if one.keys(number) == other.keys(number):
             break

@@ -12,6 +12,7 @@ from pgsearch.declare import Embedding
 from pgsearch.drift import expected
 from pgsearch.drift.finding import Finding, Mend
 from pgsearch.drift.subject import Run, Subject, ask, literals
+from pgsearch.schema import graph
 from pgsearch.schema.companions import CompanionIndex, companion_indexes
 from pgsearch.schema.filters import filter_parameters
 
@@ -264,7 +265,7 @@ def _hnsw_problem(embedding: Embedding, column: str, found: Mapping[str, Any] | 
         return f"is a {found['method']} index, not hnsw"
     precision = embedding.precision
     # A column's name needs no quotes, and comes without.
-    wanted_over = precision.indexed(SQL(column)).as_string(None)
+    wanted_over = graph.indexed(precision, SQL(column)).as_string(None)
     if _over(found) != wanted_over or found["condition"] is not None:
         kind = "" if precision.is_coarse else "column "
         return f"is not over the whole {kind}{wanted_over}"

@@ -53,6 +53,8 @@ class Side:
         name: The embedding.
         model: Its model's name.
         dimensions: Length of its vectors.
+        type: What its column is of, "vector" or "halfvec".
+        graph: What its HNSW graph holds, "vector", "halfvec" or "bit".
         answers: By query, in order: what was found, best first.
         search_ms: By query: milliseconds that the search took, without the query's vector.
         encode_ms: Of some queries: milliseconds that one query's vector took.
@@ -66,6 +68,8 @@ class Side:
     name: str
     model: str
     dimensions: int
+    type: str
+    graph: str
     answers: tuple[tuple[Hit, ...], ...]
     search_ms: tuple[float, ...]
     encode_ms: tuple[float, ...]
@@ -198,6 +202,8 @@ def compare(
             embeddings[side].name,
             embeddings[side].model.name,
             embeddings[side].model.dimensions,
+            embeddings[side].precision.type,
+            embeddings[side].precision.index,
             tuple(answers[side]),
             tuple(search_ms[side]),
             tuple(encode_ms[side]),

@@ -16,6 +16,7 @@ from pgsearch.errors import DatabaseError
 from pgsearch.lifecycle.background import Background
 from pgsearch.lifecycle.statistics import measure_similarity
 from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
+from pgsearch.schema import graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,7 +165,7 @@ def _build(connection: Connection, index: RegisteredIndex, embedding: Registered
         index,
         embedding,
         hnsw_index=Identifier(embedding.hnsw_index),
-        indexed=embedding.precision.indexed(Identifier(embedding.column)),
+        indexed=graph.indexed(embedding.precision, Identifier(embedding.column)),
         operator_class=SQL(embedding.precision.operator_class),
         m=Literal(embedding.m),
         ef_construction=Literal(embedding.ef_construction),

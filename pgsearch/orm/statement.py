@@ -30,6 +30,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 
 from pgsearch.declare import Embedding
 from pgsearch.definition import IndexDefinition
+from pgsearch.schema import graph
 from pgsearch.schema.passages import passage_score, passages_statement
 from pgsearch.schema.search import (
     FILTERED_CHUNKS,
@@ -272,7 +273,7 @@ def _render(element: SearchStatement, bound: Mapping[str, Composable]) -> str:
             "configuration": configuration,
             "terms_configuration": of_terms,
             "embedding": stored,
-            **({"scan_distance": coarse.graph_distance(stored, scanning)} if coarse else {}),
+            **({"scan_distance": graph.distance(coarse, stored, scanning)} if coarse else {}),
         },
         rows=bound.get("rows"),
         boost=bound.get("boost"),

