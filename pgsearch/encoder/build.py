@@ -14,8 +14,9 @@ import psycopg
 
 from pgsearch.database import Connection
 from pgsearch.encoder import store
+from pgsearch.encoder.pairs import Pairs, frequent_pairs, vectors_of_pairs
 from pgsearch.encoder.store import Corpus, Fidelity
-from pgsearch.encoder.texts import LONGEST, pieces
+from pgsearch.encoder.texts import LONGEST, drawn, pieces
 from pgsearch.encoder.tokens import (
     Vocabulary,
     document_counts,
@@ -65,6 +66,7 @@ class Size:
         words: Words that it knows, at most; fewer where vectors are long.
         parts: Parts of words that it knows, at most.
         words_asked: Words, the most frequent ones, whose vectors the model has to make.
+        pairs: Pairs of words, of which the model has to make vectors, too, at most.
     """
 
     texts: int = 5_000
@@ -72,6 +74,7 @@ class Size:
     words: int = 30_000
     parts: int = 20_000
     words_asked: int = 12_000
+    pairs: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -204,35 +207,44 @@ class _Work:
         learned = [p for n, p in enumerate(passages) if n not in held]
         compared = [p for n, p in enumerate(passages) if n in held]
         words = words_of(self.connection, [p.content for p in learned], self._check)
-        counts = document_counts([p.document for p in learned], words)
+        documents = [p.document for p in learned]
+        counts = document_counts(documents, words)
         known = self._vocabulary(counts, at_least)
-        table = self._learn(learned, words, known, counts, schedule)
-        fidelity = self._compare(table, compared, known, learned)
+        pairs = frequent_pairs(
+            documents, words, known, at_least=at_least, most=int(self.size.pairs * self._share)
+        )
+        table = self._learn(learned, words, known, pairs, counts, schedule)
+        fidelity = self._compare(table, compared, known, pairs, learned)
+        tokens = [*known.tokens, *pairs.tokens]
         self._check()
-        self.on_step(Step("write", 0, len(known)))
+        self.on_step(Step("write", 0, len(tokens)))
         version = store.write(
             self.connection,
             self.index,
             self.embedding,
-            tokens=known.tokens,
+            tokens=tokens,
             vectors=table,
             corpus=self.corpus,
             at_least=at_least,
             fidelity=fidelity,
         )
         seconds = time.perf_counter() - began
-        return Distilled(self.embedding.name, version, len(known), fidelity, seconds)
+        return Distilled(self.embedding.name, version, len(tokens), fidelity, seconds)
+
+    @property
+    def _share(self) -> float:
+        """The share of the tokens for which there is memory."""
+        size, room = self.size, _NUMBERS // self.embedding.model.dimensions
+        return min(1.0, room / (size.words + size.parts + size.pairs))
 
     def _vocabulary(self, counts: Counter[str], at_least: int) -> Vocabulary:
-        """Return the tokens, as many as there is memory for."""
-        size, room = self.size, _NUMBERS // self.embedding.model.dimensions
-        share = min(1.0, room / (size.words + size.parts))
+        """Return the words and their parts, as many as there is memory for."""
         return vocabulary(
             self.connection,
             counts,
             at_least=at_least,
-            most_words=int(size.words * share),
-            most_parts=int(size.parts * share),
+            most_words=int(self.size.words * self._share),
+            most_parts=int(self.size.parts * self._share),
         )
 
     def _learn(
@@ -240,13 +252,14 @@ class _Work:
         passages: Sequence[Passage],
         words: Sequence[Sequence[str]],
         known: Vocabulary,
+        pairs: Pairs,
         counts: Counter[str],
         schedule: Schedule,
     ) -> Floats:
         """Return the vectors of all tokens.
 
         They are learned from passages at first, whose vectors are there already, then from texts as
-        short as queries, as the model reads a query.
+        short as queries, as the model reads a query. What pairs add is found in the end.
         """
         import numpy as np
 
@@ -256,13 +269,20 @@ class _Work:
         wanted = min(self.size.texts, _TEXTS_OF_EACH * len(passages))
         # What people ask is the best of all, but says little of what nobody has asked yet.
         logged = store.logged_queries(self.connection, self.index, limit=wanted // 2)
-        texts = pieces([p.content for p in passages], wanted - len(logged), seed=self.embedding.id)
+        weights = _idf(known.words, counts, documents)
+        weighed = dict(zip(known.words, weights.tolist(), strict=True))
+        texts = drawn(
+            [p.content for p in passages],
+            words,
+            weighed,
+            wanted - len(logged),
+            seed=self.embedding.id,
+        )
         texts = list(dict.fromkeys(text[:LONGEST] for text in (*logged, *texts)))
         short, texts = self._bags(texts, known)
         words_asked = known.words[: self.size.words_asked]
-        made = self._embed([*texts, *words_asked])
-        asked, of_words = made[: len(texts)], made[len(texts) :]
-        weights = _idf(known.words, counts, documents)
+        made = self._embed([*texts, *words_asked, *pairs.tokens])
+        asked, of_words, of_pairs = np.split(made, [len(texts), len(texts) + len(words_asked)])
         table = start(bags, targets, of_words, weights, len(known.parts))
         of_passages = Course(schedule.passages, schedule.passage_rate, dropped=0.0)
         of_texts = Course(schedule.texts, schedule.text_rate, dropped=schedule.dropped)
@@ -275,13 +295,19 @@ class _Work:
 
         for course, learned, wanted_vectors in courses:
             train(table, learned, wanted_vectors, course, self.embedding.id, tick)
-        return table
+        if not len(pairs):
+            return table
+        mean = of_words.mean(axis=0) if len(of_words) else of_pairs.mean(axis=0)
+        return np.vstack((table, vectors_of_pairs(table, known, pairs, of_pairs, mean)))
 
     def _bags(
-        self, texts: Sequence[str], known: Vocabulary
+        self, texts: Sequence[str], known: Vocabulary, pairs: Pairs | None = None
     ) -> tuple[list[list[int | Sequence[int]]], list[str]]:
         """Return texts in tokens, and the texts; those of which no token is known are left out."""
-        bags = bags_of(self.connection, words_of(self.connection, texts, self._check), known)
+        words = words_of(self.connection, texts, self._check)
+        bags = bags_of(self.connection, words, known)
+        if pairs is not None:
+            bags = [[*bag, *pairs.numbers(found)] for bag, found in zip(bags, words, strict=True)]
         kept = [n for n, bag in enumerate(bags) if bag]
         return [bags[n] for n in kept], [texts[n] for n in kept]
 
@@ -329,6 +355,7 @@ class _Work:
         table: Floats,
         held: Sequence[Passage],
         known: Vocabulary,
+        pairs: Pairs,
         learned: Sequence[Passage],
     ) -> Fidelity:
         """Compare vectors of texts from passages that were kept apart with the model's."""
@@ -336,7 +363,7 @@ class _Work:
 
         wanted = min(_HELD_MOST, _TEXTS_OF_EACH * len(held))
         texts = pieces([p.content for p in held], wanted, seed=self.embedding.id)
-        bags, texts = self._bags(texts, known)
+        bags, texts = self._bags(texts, known, pairs)
         if not texts:
             return Fidelity(texts=0, cosine=0.0, neighbours=None, unknown=0.0)
         made, targets = (

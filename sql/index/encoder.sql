@@ -1,5 +1,5 @@
--- The vectors of tokens, whose sum is a query's vector: words, and parts of words behind a #. Workers
--- write them. They hold words of the table, whoever may read its rows: so nobody reads them but by the
+-- The vectors of tokens, whose sum is a query's vector: words, parts of words behind a #, and pairs of
+-- words with a blank between them, of what they add to the sum of both. Workers write them. They hold words of the table, whoever may read its rows: so nobody reads them but by the
 -- function below, which tells of the words that it is asked for.
 DO $pgsearch$
 BEGIN
@@ -17,7 +17,7 @@ END
 $pgsearch$;
 
 -- The vectors of a query's tokens: of each word that is known, of the parts of one that is not, which
--- then have its place. What stands behind a minus sign is not asked for.
+-- then have its place, and of pairs of words side by side, whose places are below zero. What stands behind a minus sign is not asked for.
 DO $pgsearch$
 DECLARE
   -- Who may ask for terms may ask for this.
@@ -52,7 +52,21 @@ BEGIN
     FROM asked CROSS JOIN LATERAL unnest(pgsearch.encoder_parts(asked.token)) AS part (token)
     WHERE asked.vector IS NULL
   ) AS part
-  WHERE part.vector IS NOT NULL;
+  WHERE part.vector IS NOT NULL
+  UNION ALL
+  SELECT pair.place, pair.vector
+  FROM (
+    SELECT -word.place AS place, (
+      SELECT known.vector FROM {token} AS known
+      WHERE known.embedding_id = {encode_name}.embedding_id AND known.token = word.token
+    ) AS vector
+    FROM (
+      SELECT asked.place, lag(asked.token) OVER (ORDER BY asked.place) || ' ' || asked.token AS token
+      FROM asked
+    ) AS word
+    WHERE word.place > 1
+  ) AS pair
+  WHERE pair.vector IS NOT NULL;
 END
 $function$;
 REVOKE ALL ON FUNCTION {encode}(text, integer) FROM PUBLIC;
