@@ -41,8 +41,10 @@ _BATCH: Final = 256
 #: nobody else has written would say what somebody has.
 _SECURED_AT_LEAST: Final = 20
 
-#: Texts that a passage gives at most: more would say the same again.
+#: Texts that a passage gives at most: more would say the same again. One of how many is cut from it
+#: as it stands; the others are drawn from its words.
 _TEXTS_OF_EACH: Final = 20
+_CUT_OF: Final = 5
 
 #: The share of the passages that is kept apart to compare, how many at most, and texts of them.
 _HELD_SHARE, _HELD_PASSAGES, _HELD_MOST = 0.05, 200, 500
@@ -271,14 +273,11 @@ class _Work:
         logged = store.logged_queries(self.connection, self.index, limit=wanted // 2)
         weights = _idf(known.words, counts, documents)
         weighed = dict(zip(known.words, weights.tolist(), strict=True))
-        texts = drawn(
-            [p.content for p in passages],
-            words,
-            weighed,
-            wanted - len(logged),
-            seed=self.embedding.id,
-        )
-        texts = list(dict.fromkeys(text[:LONGEST] for text in (*logged, *texts)))
+        contents, seed = [p.content for p in passages], self.embedding.id
+        cut = (wanted - len(logged)) // _CUT_OF
+        texts = drawn(contents, words, weighed, wanted - len(logged) - cut, seed)
+        texts = [*logged, *texts, *pieces(contents, cut, seed)]
+        texts = list(dict.fromkeys(text[:LONGEST] for text in texts))
         short, texts = self._bags(texts, known)
         words_asked = known.words[: self.size.words_asked]
         made = self._embed([*texts, *words_asked, *pairs.tokens])

@@ -58,7 +58,7 @@ def _draw_words(words: Sequence[str], weights: Mapping[str, float], draw: random
     waits = {
         word: draw.expovariate(weights[word])
         for word in dict.fromkeys(words)
-        if len(word) > 1 and word.isalpha() and weights.get(word)
+        if len(word) > 1 and weights.get(word)
     }
     taken = set(sorted(waits, key=lambda word: waits[word])[: draw.randint(*_DRAWN)])
     return " ".join(word for word in waits if word in taken) if len(taken) > 1 else ""

@@ -156,6 +156,47 @@ def test_a_word_that_is_new_or_mistyped_is_known_by_its_parts(
     )
 
 
+def test_two_words_side_by_side_say_what_their_sum_does_not(encoded: product.Connection) -> None:
+    """A pair lies in the table as a token with a blank, and is added to the sum of its words."""
+    first, second, third = WORDS[:3]
+    apart = "SELECT l2_normalize(%s::vector + %s::vector)"
+    together = "SELECT article_search_embed(%s)"
+    one, other = (value(encoded, together, word) for word in (first, second))
+    (lengths,) = rows(
+        encoded,
+        "SELECT (SELECT vector FROM article_search_token WHERE token = %s),"
+        " (SELECT vector FROM article_search_token WHERE token = %s)",
+        first,
+        second,
+    )
+    pair = f"[{','.join(str(n) for n in range(1, DIMENSIONS['hash_v1'] + 1))}]"
+    encoded.execute(
+        "INSERT INTO article_search_token SELECT embedding_id, %s, %s::halfvec"
+        " FROM article_search_token WHERE token = %s",
+        [f"{first} {second}", pair, first],
+    )
+    made = (
+        "SELECT l2_normalize(%s::halfvec::vector + %s::halfvec::vector + %s::vector) <-> %s < 1e-3"
+    )
+    assert value(encoded, made, *lengths, pair, value(encoded, together, f"{first} {second}"))
+    assert value(encoded, made, *lengths, pair, value(encoded, together, f"{first}-{second}!"))
+    without = "SELECT l2_normalize(%s::halfvec::vector + %s::halfvec::vector) <-> %s < 1e-3"
+    assert value(encoded, without, *lengths, value(encoded, together, f"{second} {first}"))
+    assert value(encoded, apart, one, other)
+    found = value(encoded, together, f"{first} {third} {second}")
+    assert value(encoded, "SELECT %s::vector <-> %s::vector > 0.1", found, pair)
+
+
+def test_the_model_is_asked_for_pairs_that_come_often(filled: product.Connection) -> None:
+    """Each title has its number behind the same word; no number stands in three of them."""
+    filled.execute("UPDATE article SET title = 'Grey ' || title")
+    Worker(product_url(filled), distill=False).drain()
+    distill(filled)
+    tokens = {row[0] for row in rows(filled, "SELECT token FROM article_search_token")}
+    assert "grey article" in tokens
+    assert not any(re.search(r"article \d", token) for token in tokens)
+
+
 def test_it_takes_part_in_phrases_filters_and_pages(encoded: product.Connection) -> None:
     asked = "SELECT DISTINCT encoder FROM article_search(%s, tenant_id => 1, skip => 2, k => 3)"
     assert rows(encoded, asked, "harlage storming") == [("database",)]
