@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from psycopg.sql import Composable, Composed
 
     from pgsearch.database import Connection
+    from pgsearch.definition import IndexDefinition
     from pgsearch.registry import RegisteredEmbedding, RegisteredIndex
 
 
@@ -120,18 +121,22 @@ class Question:
         ]
         holes = definition_holes(index.definition)
         holes |= {"hit_key": key, "others": others, "arguments": SQL(", ").join(given)}
-        asked, more = self._more(holes)
+        # Without vectors keywords answer.
+        answering = "keyword" if vector is None and index.active is None else self.mode
+        asked, more = self._more(index.definition, answering, holes)
         if self.passages:
             holes["search"] = holes["passages"]
         template = SQL(resources.sql("command/search.sql"))
         return template.format(**{**holes, "asked": asked, "more": more})
 
-    def _more(self, holes: dict[str, Composable]) -> tuple[Composable, Composable]:
+    def _more(
+        self, definition: IndexDefinition, mode: str, holes: dict[str, Composable]
+    ) -> tuple[Composable, Composable]:
         """Return what comes before the statement, and what it selects beside a hit."""
         from psycopg.sql import SQL, Literal
 
         from pgsearch import resources
-        from pgsearch.schema.search import HYBRID_DEPTH
+        from pgsearch.schema.search import BUDGET, asked_terms, hybrid_budget
 
         asked, more = SQL("").format(), SQL("").format()
         if self.query is None:
@@ -145,12 +150,16 @@ class Question:
             made = SQL(",\n  pgsearch.snippet({}, hit.passage, {}) AS snippet")
             more += made.format(configuration, Literal(self.query))
         if self.explain:
-            depth = max(HYBRID_DEPTH, 2 * wanted) if self.mode == "hybrid" else max(50, wanted)
+            narrowed = bool(self.filters) or '"' in self.query or "-" in self.query
             holes = holes | {
                 "query": Literal(self.query),
-                "depth": Literal(depth),
-                "configuration": SQL("") if language is None else SQL(", {}").format(configuration),
+                "keyword_depth": Literal(max(50, wanted)),
+                "budget": Literal(BUDGET) if narrowed else hybrid_budget(definition),
+                "terms_configuration": SQL("")
+                if language is None
+                else SQL(", {}").format(configuration),
             }
+            holes["asked_terms"] = asked_terms(mode, holes)
             asked = SQL(resources.sql("command/terms.sql")).format(**holes)
             more += SQL(resources.sql("command/explanation.sql").rstrip()).format(**holes)
         return asked, more

@@ -30,7 +30,7 @@ from pgsearch.schema import search
 from pgsearch.schema.templates import key_names
 
 if TYPE_CHECKING:
-    from sqlalchemy.sql.selectable import TableValuedAlias
+    from sqlalchemy.sql.selectable import Subquery, TableValuedAlias
 
 
 def snippet(
@@ -61,10 +61,14 @@ def _rows(definition: IndexDefinition, request: Request) -> ColumnElement[Any]:
         return _counted(request.rows)
     key: list[ColumnClause[Any]] = [column(name) for name in key_names(definition)]
     source = table(definition.table, *key, schema=definition.schema)
-    name = Identifier(definition.schema, definition.table).as_string(None)
     # As in the statement: those that row-level security leaves.
-    hidden = func.row_security_active(literal(name, Text))
-    return case((hidden, _counted(select(*source.c))))
+    return case((_is_hidden(definition), _counted(select(*source.c))))
+
+
+def _is_hidden(definition: IndexDefinition) -> ColumnElement[bool]:
+    name = Identifier(definition.schema, definition.table).as_string(None)
+    hidden: ColumnElement[bool] = func.row_security_active(literal(name, Text))
+    return hidden
 
 
 def _counted(rows: Select[Any]) -> ColumnElement[Any]:
@@ -72,14 +76,14 @@ def _counted(rows: Select[Any]) -> ColumnElement[Any]:
     return select(func.count()).select_from(few).scalar_subquery()
 
 
-def _terms(
-    definition: IndexDefinition, request: Request, hits: TableValuedAlias
-) -> ColumnElement[Any]:
-    names, schema = definition.names, definition.schema
-    asked: list[Any] = [literal(request.query, Text), request.depth]
+def _asked_terms(definition: IndexDefinition, request: Request) -> Subquery:
+    """Return the query's terms as the statement has them."""
+    wanted = request.keyword_depth
+    asked: list[Any] = [literal(request.query, Text), wanted]
     if request.language is not None:
         asked.append(_configuration(definition, request))
-    terms = Function(names.terms, *asked, packagenames=(schema,)).table_valued(
+    names = definition.names
+    terms = Function(names.terms, *asked, packagenames=(definition.schema,)).table_valued(
         column("term"),
         column("document_frequency", Integer),
         column("idf", Float),
@@ -87,6 +91,25 @@ def _terms(
         column("mean_length", Float),
         name="asked",
     )
+    frequency, tier = terms.c.document_frequency, terms.c.tier
+    if request.mode != "hybrid" or request.rows is not None or request.is_conditional:
+        return select(terms.c.term, terms.c.idf, tier).subquery()
+    # See sql/search/terms_hybrid.sql.
+    budget = case((_is_hidden(definition), search.BUDGET), else_=search.HYBRID_BUDGET)
+    order = (frequency, cast(terms.c.term, Text))
+    total = func.sum(frequency).over(order_by=order, rows=(None, 0))
+    beyond = and_(tier == 1, total > budget, total > frequency)
+    second = case((total - frequency < 2 * max(wanted, search.HYBRID_KEYWORD_DEPTH), 2))
+    return select(
+        terms.c.term, terms.c.idf, case((beyond, second), else_=tier).label("tier")
+    ).subquery()
+
+
+def _terms(
+    definition: IndexDefinition, request: Request, hits: TableValuedAlias
+) -> ColumnElement[Any]:
+    names, schema = definition.names, definition.schema
+    terms = _asked_terms(definition, request)
     key = key_names(definition)
     columns: list[ColumnClause[Any]] = [column(name) for name in (*key, "tsv")]
     document = table(names.document, *columns, schema=schema).alias("explained")

@@ -35,6 +35,7 @@ from pgsearch.schema.passages import passage_score, passages_statement
 from pgsearch.schema.search import (
     FILTERED_CHUNKS,
     HYBRID_DEPTH,
+    HYBRID_KEYWORD_DEPTH,
     RANKED_ANEW,
     SPARE_CHUNKS,
     search_statement,
@@ -126,6 +127,13 @@ class Request:
         if self.mode == "hybrid" or self.boost is not None:
             return max(HYBRID_DEPTH, 2 * wanted)
         return min(step for step in _STEPS if step >= wanted)
+
+    @property
+    def keyword_depth(self) -> int:
+        """How many documents the keyword leg brings."""
+        return (
+            max(HYBRID_KEYWORD_DEPTH, self.k + self.skip) if self.mode == "hybrid" else self.depth
+        )
 
     @property
     def chunks(self) -> int:

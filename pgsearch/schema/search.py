@@ -11,7 +11,7 @@ from pgsearch.definition import IndexDefinition
 from pgsearch.schema.filters import FilterParameter, filter_parameters
 from pgsearch.schema.templates import columns, definition_holes, key_names, render, sql_type
 
-#: Parameters $1 to $11 of the statements inside a search function; filters follow.
+#: Parameters $1 to $12 of the statements inside a search function; filters follow.
 _ARGUMENTS: Final = {
     "query": "$1",
     "k": "$2",
@@ -24,6 +24,7 @@ _ARGUMENTS: Final = {
     "chunks": "$9",
     "keyword_weight": "$10",
     "encoder": "$11",
+    "budget": "$12",
 }
 _FIRST_FILTER: Final = len(_ARGUMENTS) + 1
 
@@ -41,8 +42,14 @@ PARAMETERS: Final = {
     "keyword_weight": "double precision",
 }
 
-#: Documents that each leg brings to a fusion at least: more of them hardly change the first ten.
+#: Documents that the legs bring to a fusion at least: more of them hardly change the first ten.
 HYBRID_DEPTH: Final = 100
+HYBRID_KEYWORD_DEPTH: Final = 50
+
+#: Documents that a query's rarest terms may bring to be scored: in all, which is what the function
+#: of terms goes by, and beside vectors, unless something narrows the search.
+BUDGET: Final = 3000
+HYBRID_BUDGET: Final = 1000
 
 #: Rows that a filter leaves are few up to here: to look at each takes less time than the scan of
 #: an HNSW index that passes over the others. In the function it grows with the documents.
@@ -110,7 +117,9 @@ def search_statement(
         pieces |= _hidden(definition)
     else:
         pieces |= _narrowing(definition, rows)
-    holes = _holes(definition) | pieces | dict(request) | _distances(request, distance)
+    budget = hybrid_budget(definition) if rows is None and not is_conditional else Literal(BUDGET)
+    holes = _holes(definition) | pieces | {"budget": budget} | dict(request)
+    holes |= _distances(request, distance)
     if boost is not None:
         holes["boosted"] = _part("boosted", holes | {"boost": boost})
     if is_conditional:
@@ -133,7 +142,32 @@ _PIECES: Final = (
 )
 
 
+def hybrid_budget(definition: IndexDefinition) -> Composable:
+    """Return how many documents keywords may bring beside vectors, where no filter narrows."""
+    budget = SQL("CASE WHEN {} THEN {} ELSE {} END")
+    return budget.format(_is_hidden(definition), Literal(BUDGET), Literal(HYBRID_BUDGET))
+
+
+def asked_terms(mode: str, holes: dict[str, Composable]) -> SQL:
+    """Return the query for the terms of a search, with the tiers that they have in it.
+
+    Args:
+        mode: What answers: "keyword", "vector" or "hybrid".
+        holes: The search index's names, and of the request query, keyword_depth, budget and
+            terms_configuration.
+    """
+    return _part("terms_hybrid" if mode == "hybrid" else "terms", holes)
+
+
 def _statement(mode: str, holes: dict[str, Composable]) -> str:
+    depth = holes["depth"]
+    if mode == "hybrid":
+        # Twice as deep for vectors: pages up to the depth of keywords come from the same documents.
+        depth = SQL("greatest({}, {} + {})").format(
+            Literal(HYBRID_KEYWORD_DEPTH), holes["k"], holes["skip"]
+        )
+    holes = holes | {"keyword_depth": depth}
+    holes = holes | {"asked_terms": asked_terms(mode, holes)}
     for part in ("question", "keyword_leg", "vector_leg"):
         holes = holes | {part: _part(part, holes)}
     return render(f"search/{mode}.sql", holes)
@@ -286,6 +320,8 @@ def function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "search_object": Literal(f"FUNCTION {identity}"),
         **parameter_literals(all_parameters),
         "hybrid_depth": Literal(HYBRID_DEPTH),
+        "budget": Literal(BUDGET),
+        "hybrid_budget": Literal(HYBRID_BUDGET),
         "spare_chunks": Literal(SPARE_CHUNKS),
         "filtered_chunks": Literal(FILTERED_CHUNKS),
         "few_rows": Literal(FEW_ROWS),

@@ -1,4 +1,6 @@
 WITH asked AS MATERIALIZED (
   SELECT term, btrim(term::text, '''') AS word, document_frequency, idf, tier
-  FROM {terms}({query}, {depth}{configuration})
+  FROM (
+{asked_terms}
+  ) AS found
 )

@@ -148,7 +148,8 @@ $search$ END,
         others, CASE fusion WHEN 'rrf' THEN $part${fusion_rrf}$part$ ELSE $part${fusion_exact}$part$ END,
         scan_distance)
       USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
-        chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END), encoder{filter_arguments};
+        chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END), encoder,
+        CASE WHEN filters = '' AND condition IS NULL THEN {hybrid_budget} ELSE {budget} END{filter_arguments};
       IF mode <> 'keyword' THEN
         PERFORM pgsearch.end_scan(settings);
       END IF;

@@ -27,11 +27,11 @@ keyword_leg AS MATERIALIZED (
          LIMIT 4000)
       ) AS found
       ORDER BY score DESC, {found_key}
-      LIMIT {depth}
+      LIMIT {keyword_depth}
     )
     SELECT * FROM brought
 {others}
     ORDER BY score DESC, {key}
-    LIMIT {depth}
+    LIMIT {keyword_depth}
   ) AS ranked
 )

@@ -7,9 +7,7 @@
 -- Where even the rarest term is common, documents that hold another one, too, are looked at first, and
 -- of those that do not, some: to score all would take as long as the table is large.
 term AS MATERIALIZED (
-  SELECT term, document_frequency, idf, tier, mean_length FROM {terms}(
-    {query}, greatest({depth}, 50){terms_configuration}
-  )
+{asked_terms}
 ),
 question AS MATERIALIZED (
   SELECT

@@ -138,6 +138,32 @@ def test_an_explanation_for_machines(library_url: str) -> None:
     assert "explanation" not in found(library_url, QUERY)[0]
 
 
+def test_beside_vectors_fewer_terms_bring_documents(articles: str, db: Connection) -> None:
+    """Those of 1,000 documents are enough, but where something narrows the search."""
+    db.execute("INSERT INTO article (body) VALUES ('anything')")
+    db.execute(
+        "INSERT INTO article (tenant_id, body) SELECT 1, CASE WHEN n <= 120 THEN 'comet storm'"
+        " WHEN n <= 700 THEN 'boat' WHEN n <= 1400 THEN 'moon' ELSE 'sand' END"
+        " FROM generate_series(1, 8000) AS n"
+    )
+    db.execute("SELECT article_search_refresh_statistics()")
+
+    def tiers(query: str, *options: str) -> dict[str, int | None]:
+        hit, *_ = found(articles, query, "--explain", "-k", "1", *options)
+        return {term["term"]: term["tier"] for term in hit["explanation"]["terms"]}
+
+    every = {"comet": 1, "boat": 1, "moon": 1}
+    assert tiers("comet boat moon") == every, "keywords alone, while there is no vector"
+    Worker(articles).drain()
+    assert tiers("comet boat moon") == every | {"moon": None}
+    assert tiers("comet boat moon", "--mode", "keyword") == every
+    assert tiers("comet boat moon", "--filter", "tenant_id=1") == every
+    assert tiers('comet boat moon "storm"') == every | {"storm": 1}
+    # The rarest brings documents, however many it is in, and the next where the rarest has few.
+    assert tiers("sand moon comet") == {"comet": 1, "moon": 1, "sand": None}
+    assert tiers("sand") == {"sand": 1}
+
+
 @pytest.mark.parametrize("mode", ["hybrid", "keyword", "vector"])
 def test_an_explanation_for_people(library_url: str, mode: str) -> None:
     asked = ("search", INDEX, QUERY, "-k", "2", "--explain", "--snippets", "--mode", mode)
