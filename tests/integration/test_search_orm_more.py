@@ -152,6 +152,29 @@ def test_an_explanation_tells_the_terms_and_the_path(session: Session) -> None:
     assert "rows" not in hit.explanation
 
 
+def test_an_explanation_tells_which_terms_bring_documents(session: Session) -> None:
+    """Beside vectors those of 1,000 documents, but where something narrows the search."""
+    session.execute(
+        text(
+            "INSERT INTO article (id, tenant_id, published, author_id, title, body)"
+            " SELECT 100000 + n, 1, true, (SELECT min(id) FROM author), 'x',"
+            " CASE WHEN n <= 120 THEN 'comet' WHEN n <= 700 THEN 'boat' WHEN n <= 1400 THEN 'moon'"
+            " ELSE 'sand' END FROM generate_series(1, 8000) AS n"
+        )
+    )
+    session.execute(text("SELECT article_search_refresh_statistics()"))
+
+    def tiers(query: str, **options: Any) -> dict[str, int | None]:
+        _, hit = session.execute(search(Article, query, limit=1, explain=True, **options)).one()
+        return {term["term"]: term["tier"] for term in hit.explanation["terms"]}
+
+    every = {"comet": 1, "boat": 1, "moon": 1}
+    assert tiers("comet boat moon") == every | {"moon": None}
+    assert tiers("comet boat moon", mode="keyword") == every
+    assert tiers("comet boat moon", where=Article.tenant_id == 1) == every
+    assert tiers("comet boat moon -zebra") == every
+
+
 def test_rows_and_composite_keys_have_them_too(session: Session) -> None:
     for source in (Page, page_search):
         asked = search(source, "storm", limit=20, snippets=True, explain=True)
