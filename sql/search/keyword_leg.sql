@@ -14,7 +14,7 @@ keyword_leg AS MATERIALIZED (
         (SELECT {document_key}, document.tsv, document.length, document.generation
          FROM {document} AS document {narrowed}
          WHERE document.tsv @@ question.rarest {unless_few}
-         LIMIT 20000)
+         LIMIT 10000)
         UNION ALL
         (SELECT {document_key}, document.tsv, document.length, document.generation
          FROM {document} AS document {narrowed}
@@ -24,7 +24,7 @@ keyword_leg AS MATERIALIZED (
         (SELECT {document_key}, document.tsv, document.length, document.generation
          FROM {document} AS document {narrowed}
          WHERE question.alone IS NOT NULL AND document.tsv @@ question.alone {unless_few}
-         LIMIT 4000)
+         LIMIT 2000)
       ) AS found
       ORDER BY score DESC, {found_key}
       LIMIT {keyword_depth}
