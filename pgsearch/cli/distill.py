@@ -107,7 +107,8 @@ def show(display: bars.Progress) -> Callable[[Step], None]:
     def update(step: Step) -> None:
         if step.name not in tasks:
             tasks[step.name] = display.add_task(_WORDS[step.name], total=step.total)
-        display.advance(tasks[step.name], step.done)
+        # Less is to be done if the model turns out to be slow.
+        display.update(tasks[step.name], total=step.total, advance=step.done)
 
     return update
 

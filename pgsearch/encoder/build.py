@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -52,6 +52,9 @@ _HELD_SHARE, _HELD_PASSAGES, _HELD_MOST = 0.05, 200, 500
 #: Passages among which neighbours are looked for, and how few say nothing.
 _NEIGHBOURS: Final = 5000
 _ENOUGH_NEIGHBOURS: Final = 100
+
+#: A slow model is asked for fewer words and pairs: for as many as it takes this long for; seconds.
+_PATIENCE_S: Final = 300
 
 #: Numbers of all token vectors together, for a worker has other things to keep, too: training takes
 #: twelve bytes for each.
@@ -201,6 +204,7 @@ class _Work:
     size: Size
     on_step: Callable[[Step], None]
     go_on: Callable[[], bool]
+    leased_at: float = field(default_factory=time.monotonic)
 
     def run(self, schedule: Schedule, at_least: int, began: float) -> Distilled:
         """Do all of it, and write what was built."""
@@ -279,9 +283,7 @@ class _Work:
         texts = [*logged, *texts, *pieces(contents, cut, seed)]
         texts = list(dict.fromkeys(text[:LONGEST] for text in texts))
         short, texts = self._bags(texts, known)
-        words_asked = known.words[: self.size.words_asked]
-        made = self._embed([*texts, *words_asked, *pairs.tokens])
-        asked, of_words, of_pairs = np.split(made, [len(texts), len(texts) + len(words_asked)])
+        asked, of_words, of_pairs = self._ask(texts, known.words[: self.size.words_asked], pairs)
         table = start(bags, targets, of_words, weights, len(known.parts))
         of_passages = Course(schedule.passages, schedule.passage_rate, dropped=0.0)
         of_texts = Course(schedule.texts, schedule.text_rate, dropped=schedule.dropped)
@@ -299,6 +301,23 @@ class _Work:
         mean = of_words.mean(axis=0) if len(of_words) else of_pairs.mean(axis=0)
         return np.vstack((table, vectors_of_pairs(table, known, pairs, of_pairs, mean)))
 
+    def _ask(
+        self, texts: Sequence[str], words: Sequence[str], pairs: Pairs
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return the model's vectors of texts, words and pairs; a slow one is spared some."""
+        import numpy as np
+
+        began = time.monotonic()
+        more = len(words) + len(pairs)
+        asked = self._embed(texts, more=more)
+        rate = len(texts) / max(time.monotonic() - began, 1e-6)
+        share = min(1.0, rate * _PATIENCE_S / max(more, 1))
+        words = words[: int(share * len(words))]
+        pairs.keep(int(share * len(pairs)))
+        made = self._embed([*words, *pairs.tokens], before=len(texts))
+        of_words, of_pairs = np.split(made, [len(words)])
+        return asked, of_words, of_pairs
+
     def _bags(
         self, texts: Sequence[str], known: Vocabulary, pairs: Pairs | None = None
     ) -> tuple[list[list[int | Sequence[int]]], list[str]]:
@@ -309,6 +328,11 @@ class _Work:
             bags = [[*bag, *pairs.numbers(found)] for bag, found in zip(bags, words, strict=True)]
         kept = [n for n, bag in enumerate(bags) if bag]
         return [bags[n] for n in kept], [texts[n] for n in kept]
+
+    def _renew(self) -> None:
+        if time.monotonic() - self.leased_at > store.LEASE_S / 3:
+            store.renew(self.connection, self.embedding)
+            self.leased_at = time.monotonic()
 
     def _check(self) -> None:
         if not self.go_on():
@@ -335,8 +359,10 @@ class _Work:
             found.append(Passage(document, content, vector / length))
         return found
 
-    def _embed(self, texts: Sequence[str], step: str = "embed") -> Floats:
-        """Return the model's vectors of queries, of unit length."""
+    def _embed(
+        self, texts: Sequence[str], step: str = "embed", before: int = 0, more: int = 0
+    ) -> Floats:
+        """Return the model's vectors of queries, of unit length; so many came before, or follow."""
         import numpy as np
 
         rows = np.zeros((len(texts), self.embedding.model.dimensions), dtype=np.float32)
@@ -345,7 +371,8 @@ class _Work:
             batch = texts[begin : begin + _BATCH]
             for n, vector in enumerate(self.embedder.embed_queries(batch), start=begin):
                 rows[n] = vector.to_list()
-            self.on_step(Step(step, len(batch), len(texts)))
+            self.on_step(Step(step, len(batch), before + len(texts) + more))
+            self._renew()
         rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12)
         return rows
 

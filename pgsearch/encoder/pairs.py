@@ -42,6 +42,10 @@ class Pairs:
         """The words of each pair."""
         return list(self._numbers)
 
+    def keep(self, most: int) -> None:
+        """Forget all but the first pairs."""
+        self._numbers = dict(list(self._numbers.items())[:most])
+
     def numbers(self, words: Sequence[str]) -> Iterator[int]:
         """Yield the numbers of the pairs that stand in a text, given its words in order."""
         return (self._numbers[pair] for pair in pairwise(words) if pair in self._numbers)

@@ -125,6 +125,17 @@ def lease(connection: Connection, embedding: RegisteredEmbedding, *, is_asked: b
         return connection.execute(statement, asked).fetchone() is not None
 
 
+def renew(connection: Connection, embedding: RegisteredEmbedding) -> None:
+    """Keep the building of an encoder for as long again."""
+    with transaction(connection):
+        connection.execute(
+            "UPDATE pgsearch.encoder"
+            " SET leased_until = clock_timestamp() + %s * interval '1 second'"
+            " WHERE embedding_id = %s AND leased_until IS NOT NULL",
+            [LEASE_S, embedding.id],
+        )
+
+
 def give_back(connection: Connection, embedding: RegisteredEmbedding) -> None:
     """Let another worker build an encoder that this one was not to finish."""
     with transaction(connection):

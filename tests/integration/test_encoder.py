@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from pgsearch import database as product
 from pgsearch import encoder, registry
 from pgsearch.cli import main
 from pgsearch.declare import Embedding
-from pgsearch.encoder import Size
+from pgsearch.encoder import Size, Step, build, store
 from pgsearch.encoder.train import Schedule
 from pgsearch.errors import LifecycleError
 from pgsearch.schema import embedding as embedding_ddl
@@ -409,6 +410,40 @@ def test_one_that_is_stopped_gives_its_turn_back(filled: product.Connection) -> 
     )
     assert versions(filled) == [(0, False)]
     assert encoder.outdated(filled, index) == [index.active.id]
+
+
+def test_a_slow_model_is_asked_for_fewer_words_and_pairs(
+    filled: product.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.execute("UPDATE article SET title = 'Grey ' || title")
+    Worker(product_url(filled), distill=False).drain()
+    steps: list[Step] = []
+    monkeypatch.setattr(build, "_PATIENCE_S", 0)
+    distill(filled, on_step=steps.append)
+    tokens = {row[0] for row in rows(filled, "SELECT token FROM article_search_token")}
+    assert {"grey", "article"} <= tokens
+    assert not any(" " in token for token in tokens)
+    assert value(filled, "SELECT article_search_embed(%s)", WORDS[0]) is not None
+    asked = [step for step in steps if step.name == "embed"]
+    assert sum(step.done for step in asked) < (asked[0].total or 0)
+
+
+def test_one_who_builds_for_long_keeps_its_turn(
+    filled: product.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease of which a third is over begins anew."""
+    left = "SELECT leased_until - clock_timestamp() > interval '0.6 s' FROM pgsearch.encoder"
+    seen: list[bool] = []
+
+    def watch(step: Step) -> None:
+        if step.name == "embed":
+            if not seen:
+                time.sleep(0.4)
+            seen.append(value(filled, left))
+
+    monkeypatch.setattr(store, "LEASE_S", 0.9)
+    distill(filled, on_step=watch)
+    assert seen[:2] == [False, True]
 
 
 def test_an_empty_search_index_has_nothing_to_learn_from(
