@@ -13,7 +13,7 @@ from pgsearch.drift.relations import Relations
 from pgsearch.drift.subject import NOTE, Run, Subject, ask, literals
 from pgsearch.schema.filters import filter_parameters
 from pgsearch.schema.passages import PASSAGES_PARAMETERS
-from pgsearch.schema.search import PARAMETERS
+from pgsearch.schema.search_function import PARAMETERS
 
 #: Names of types in the catalogue, where SQL has others.
 _TYPE_NAMES = {"integer": "int4", "double precision": "float8"}

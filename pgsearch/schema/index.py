@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgsearch.definition import IndexDefinition
 from pgsearch.schema.parsed import parsed_objects
 from pgsearch.schema.passages import passages_holes
-from pgsearch.schema.search import function_holes
+from pgsearch.schema.search_function import function_holes
 from pgsearch.schema.security import close_to_others, follow_row_security
 from pgsearch.schema.steps import Step, locked, plain
 from pgsearch.schema.templates import (

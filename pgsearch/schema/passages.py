@@ -8,7 +8,7 @@ from typing import Final
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pgsearch.definition import IndexDefinition
-from pgsearch.schema.search import (
+from pgsearch.schema.search_function import (
     PARAMETERS,
     identify,
     parameter_literals,

@@ -17,6 +17,7 @@ SET search_path FROM CURRENT
 SET jit = off
 -- Where a word is so common that a limit cuts it off, the same rows come each time.
 SET synchronize_seqscans = off AS $function$
+#variable_conflict use_column  -- a key column may be called as a parameter or a variable
 <<answer>>
 DECLARE
   answering record;
@@ -26,15 +27,26 @@ DECLARE
   -- Without a quote or a minus sign there is none.
   condition tsquery := CASE WHEN query ~ '["-]' THEN pgsearch.query_condition(configuration, query) END;
   filters text := concat_ws(' AND '{filter_conditions});
-  -- How many documents each leg brings, and how many chunks they are taken from.
+  -- How many documents the vector leg brings and how many chunks they are taken from, how many
+  -- documents keywords bring and how many of them the rarest terms may.
   depth integer;
   chunks integer;
+  keyword_depth integer;
+  budget integer;
   settings text[];
-  -- What a scan of the HNSW index has found.
-{declared_keys}  distances double precision[];
+  -- What a scan of the HNSW index has found, and what keywords have, and by which terms.
+{declared_keys}  ordinals integer[];
+  distances double precision[];
   contents text[];
   generations bigint[];
-  hits {hit}[];
+  terms tsquery[];
+  idfs double precision[];
+  bound double precision;
+  mean_length double precision;
+  brought_generations bigint[];
+  brought_scores double precision[];
+  brought_ordinals integer[];
+  brought_distances double precision[];
   -- Parts of the statement. Without a filter there are none of most, and without phrases and words
   -- with a minus sign none of the last.
   few text := '';
@@ -83,6 +95,9 @@ BEGIN
     END IF;
     depth := CASE mode WHEN 'hybrid' THEN greatest({hybrid_depth}, 2 * (k + skip)) ELSE k + skip END;
     chunks := depth + {spare_chunks};
+    keyword_depth := CASE mode WHEN 'hybrid' THEN greatest({hybrid_keyword_depth}, k + skip) ELSE depth END;
+    budget := CASE WHEN mode = 'hybrid' AND filters = '' AND condition IS NULL
+      THEN {hybrid_budget} ELSE {budget} END;
     stored := 'chunk.' || quote_ident(answering.column_name);
     scanned := {chunk_name};
     scan_distance := stored || ' <=> $3';
@@ -112,22 +127,43 @@ BEGIN
 {others}$part$, narrowed, unless_few);
     END IF;
     BEGIN
-      IF mode = 'vector' AND filters = '' AND condition IS NULL THEN
-        -- To plan the whole statement would take a good part of the time that the scan takes. So the
-        -- scan is made alone, and goes on for no longer than it takes to find `ef_search` chunks.
-        settings := pgsearch.begin_scan(
-          coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)), 'off');
-        EXECUTE format($search$
+      -- To plan a statement would take a good part of the time that it runs. So where nothing narrows
+      -- the search the scan alone is planned, and the plans of the others are kept. They give no row
+      -- where too few documents were near, as where many chunks belong to one.
+      IF filters = '' AND condition IS NULL THEN
+        IF mode <> 'vector' THEN
+{kept_keywords};
+        END IF;
+        IF mode = 'keyword' THEN
+          RETURN QUERY
+{kept_keyword};
+          RETURN;
+        ELSIF mode = 'hybrid' THEN
+          settings := pgsearch.begin_scan(
+            coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)));
+          EXECUTE format($search$
+{scan_hybrid}
+$search$, stored, scanned)
+          INTO {scanned_keys}, ordinals, distances, brought_ordinals, brought_distances
+          USING query, k, vector, NULL, NULL, NULL, NULL, NULL, chunks,
+            brought_generations, {brought_keys};
+          PERFORM pgsearch.end_scan(settings);
+          RETURN QUERY
+{kept_hybrid};
+        ELSE
+          -- It goes on for no longer than it takes to find `ef_search` chunks.
+          settings := pgsearch.begin_scan(
+            coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)), 'off');
+          EXECUTE format($search$
 {scan}
 $search$, stored, scanned)
-        INTO {scanned_keys}, distances, contents, generations
-        USING query, k, vector, skip, depth, NULL, NULL, NULL, depth + 5;
-        hits := ARRAY(
-{scanned}
-        );
-        PERFORM pgsearch.end_scan(settings);
-        IF cardinality(hits) = k THEN
-          RETURN QUERY SELECT * FROM unnest(hits);
+          INTO {scanned_keys}, distances, contents, generations
+          USING query, k, vector, NULL, NULL, NULL, NULL, NULL, depth + 5;
+          PERFORM pgsearch.end_scan(settings);
+          RETURN QUERY
+{kept_vector};
+        END IF;
+        IF FOUND THEN
           RETURN;
         END IF;
       END IF;
@@ -149,7 +185,7 @@ $search$ END,
         scan_distance)
       USING query, k, vector, skip, depth, answering.similarity_stddev, configuration, condition,
         chunks, coalesce(keyword_weight, CASE fusion WHEN 'rrf' THEN 1 ELSE 4 END), encoder,
-        CASE WHEN filters = '' AND condition IS NULL THEN {hybrid_budget} ELSE {budget} END{filter_arguments};
+        budget{filter_arguments};
       IF mode <> 'keyword' THEN
         PERFORM pgsearch.end_scan(settings);
       END IF;

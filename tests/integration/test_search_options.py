@@ -146,14 +146,16 @@ def test_what_is_refused(
 
 
 def test_reciprocal_ranks(library: product.Connection) -> None:
-    hits = search(library, "word50 word60", vector=random_vector(2), fusion="rrf", k=100)
-    for hit in hits:
-        ranks = [1 / (60 + rank) for rank in (hit.keyword_rank, hit.vector_rank) if rank]
-        assert hit.score == pytest.approx(sum(ranks))
-    double = search(
-        library, "word50 word60", vector=random_vector(2), fusion="rrf", keyword_weight=2.0
-    )
-    assert double[0].keyword_rank == 1
+    for weight in (1.0, 2.0):
+        options = {} if weight == 1 else {"keyword_weight": weight}
+        hits = search(
+            library, "word50 word60", vector=random_vector(2), fusion="rrf", k=100, **options
+        )
+        assert any(hit.keyword_rank for hit in hits)
+        assert any(hit.vector_rank for hit in hits)
+        for hit in hits:
+            ranks = ((weight, hit.keyword_rank), (1.0, hit.vector_rank))
+            assert hit.score == pytest.approx(sum(w / (60 + rank) for w, rank in ranks if rank))
 
 
 def test_the_keyword_leg_weighs_as_asked(library: product.Connection) -> None:

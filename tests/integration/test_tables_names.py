@@ -27,7 +27,10 @@ from tests.plugins.tables import (
 OUR_WORDS = (
     "brought", "is_stale", "others", "rarer",
     "after", "answer", "again_chunks", "boosted", "conditional", "content", "contents", "distance",
-    "distances", "few", "few_chunks", "filtered", "further", "generations", "given", "hits",
+    "distances", "few", "few_chunks", "filtered", "further", "generations", "given",
+    "idfs", "keyword_leg", "mean_length", "ordinals", "place", "vector_leg",
+    "brought_distances", "brought_generations", "brought_keys_1", "brought_keys_2",
+    "brought_ordinals", "brought_scores",
     "keys_1", "keys_2", "narrowed", "near", "settings", "stored", "unless_few",
     "scan_distance", "scanned",
     "again_chunks", "again_documents", "answering", "asked", "ask", "batch", "best",
