@@ -34,6 +34,9 @@ _BETWEEN_S: Final = 3.0
 #: A phase that takes longer than this many seconds has failed.
 _LONGEST_S: Final = 3600.0
 
+#: The share of workers that are killed while the embedding is filled.
+_KILLED_WHILE_FILLING: Final = 0.7
+
 _STATISTICS: Final = """
 SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s
 """
@@ -196,9 +199,11 @@ def _kill(connection: Connection, url: str, index: RegisteredIndex, seen: Seen, 
     draw = random.Random(seen.settings.rows)
     lasted = seen.phases["activated"] - seen.phases["filling"]
     replace.add(connection, index, embedding(THIRD))
-    for _ in range(seen.settings.kills):
+    for number in range(seen.settings.kills):
         with _worker(url, seen.settings.rate) as process:
-            # About as many as fit into the journey; the last ones come while it is ready.
+            # The last ones come when the fill is over: while the graph is built, or is there.
+            if number >= _KILLED_WHILE_FILLING * seen.settings.kills:
+                _until(lambda: _state(connection, THIRD) != "filling")
             time.sleep(1 + draw.uniform(0, 2 * lasted / seen.settings.kills))
             state = _state(connection, THIRD)
             process.send_signal(signal.SIGKILL)
