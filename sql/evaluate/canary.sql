@@ -15,10 +15,11 @@ CROSS JOIN LATERAL (
   SELECT
     count(*) AS outcomes,
     sum(outcome.value) AS value,
-    -- A document of several passages may have been shown more than once.
+    -- A document of several passages may have been shown more than once, and a key that is a number
+    -- may have been written as a text.
     min((SELECT min(shown.rank)
          FROM jsonb_array_elements(logged.documents) WITH ORDINALITY AS shown (document, rank)
-         WHERE shown.document = outcome.document)) FILTER (WHERE outcome.value > 0) AS rank
+         WHERE shown.document #>> '{}' = outcome.document #>> '{}')) FILTER (WHERE outcome.value > 0) AS rank
   FROM pgsearch.search_outcome AS outcome
   WHERE outcome.search_id = logged.id
 ) AS came

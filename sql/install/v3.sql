@@ -769,8 +769,14 @@ CREATE FUNCTION pgsearch.canary_embedding(
 ) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
-  is_chosen boolean := nullif(current_setting('pgsearch.canary', true), '')::boolean;
+  -- What is not set is empty where it was set before.
+  chosen text := nullif(lower(current_setting('pgsearch.canary', true)), '');
 BEGIN
+  IF chosen NOT IN ('on', 'off') THEN
+    RAISE EXCEPTION 'pgsearch: the setting pgsearch.canary is %, it may be on or off', quote_literal(chosen)
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'For a share of the queries: pgsearch canary INDEX EMBEDDING --share 10%';
+  END IF;
   RETURN (
     SELECT e.name
     FROM pgsearch.search_index AS i
@@ -778,7 +784,7 @@ BEGIN
     JOIN pgsearch.embedding AS e ON e.id = c.embedding_id
     WHERE i.schema_name = canary_embedding.schema_name AND i.name = canary_embedding.index_name
       AND e.state = 'ready'
-      AND coalesce(is_chosen,
+      AND coalesce(chosen = 'on',
         -- The upper of its bits: 32 numbers from 0 on.
         ((hashtextextended(lower(btrim(asked)), 0) >> 32) & 4294967295) < c.share * 4294967296)
       -- Of a text alone, the database has to make the vector.
@@ -854,7 +860,8 @@ END
 $$;
 
 
--- Notes a search and returns its id, by which an outcome can be noted later.
+-- Notes a search and returns its id, by which an outcome can be noted later. Without an embedding it
+-- is the one that is to answer; an empty one says that keywords answered alone.
 CREATE FUNCTION pgsearch.log_search(
   search_index text,
   query        text,
@@ -867,9 +874,15 @@ DECLARE
   asked pgsearch.search_index := pgsearch.find_search_index(search_index);
   search_id uuid := gen_random_uuid();
 BEGIN
+  IF jsonb_typeof(documents) <> 'array' THEN
+    RAISE EXCEPTION 'pgsearch: the documents of a logged search are a JSON %', jsonb_typeof(documents)
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Pass the keys of what was shown as a JSON array, best first; a key of several '
+              'columns is an array in it.';
+  END IF;
   INSERT INTO pgsearch.search_log (id, search_index_id, query, embedding, documents, took_ms)
   VALUES (search_id, asked.id, log_search.query,
-    coalesce(log_search.embedding, pgsearch.embedding_for(search_index, log_search.query)),
+    nullif(coalesce(log_search.embedding, pgsearch.embedding_for(search_index, log_search.query)), ''),
     coalesce(log_search.documents, '[]'), log_search.took_ms);
   RETURN search_id;
 END

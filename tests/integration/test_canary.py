@@ -109,6 +109,17 @@ def test_a_setting_chooses(stories: Stories) -> None:
     assert len({answering(stories, query) for query in QUERIES[:30]}) == 2
 
 
+def test_another_setting_is_refused(stories: Stories) -> None:
+    start(stories, 0.5)
+    stories.execute("SET pgsearch.canary = '10%'")
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match="canary is '10%', it may be on or off"
+    ):
+        answering(stories, "storm")
+    stories.execute("SET pgsearch.canary = 'ON'")
+    assert answering(stories, "storm") == "hash_v2"
+
+
 def test_rolled_back_it_answers_none(stories: Stories) -> None:
     start(stories, 1)
     assert value(stories, "SELECT pgsearch.stop_canary('public', 'story_search')") is True
@@ -228,6 +239,29 @@ def test_what_cannot_be_added_up_is_not_logged(stories: Stories, number: str) ->
     search = log(stories, "storm", [1])
     with pytest.raises(psycopg.errors.CheckViolation):
         choose(stories, search, 1, worth=float(number))
+
+
+@pytest.mark.parametrize("document", [7, "7", ["ann", 1], ["ann", 1.5]])
+def test_a_key_is_the_same_as_a_number_and_as_a_text(stories: Stories, document: Any) -> None:
+    start(stories, 1)
+    search = log(stories, "storm", [3, document])
+    choose(stories, search, "7" if document in (7, "7") else document)
+    (logged,) = json.loads(canary(stories, "--json").stdout)["logged"]
+    assert logged["reciprocal_rank"] == 0.5
+
+
+@pytest.mark.parametrize("documents", [7, "7", {"id": 7}])
+def test_what_was_shown_is_an_array(stories: Stories, documents: Any) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="logged search are a JSON"):
+        log(stories, "storm", documents)
+
+
+def test_keywords_alone_are_logged_as_such(stories: Stories) -> None:
+    start(stories, 1)
+    stories.execute("SELECT pgsearch.log_search('story_search', 'storm', '[1]', embedding => '')")
+    (logged,) = json.loads(canary(stories, "--json").stdout)["logged"]
+    assert logged["embedding"] is None
+    assert "keywords" in canary(stories).stdout
 
 
 def test_keys_of_several_columns_are_arrays(stories: Stories) -> None:
