@@ -37,6 +37,7 @@ def create_search_index(definition: IndexDefinition) -> list[Step]:
     files += ["functions", "encoder", "search_function", "passages_function"]
     return [
         plain(statement for file in files for statement in _statements(file, holes)),
+        _chunk_columns(definition, holes),
         # A step for each: when a migration that failed is run again, others may be reading them.
         *(
             locked(f"A view of search index {definition.name}", _render(view, holes))
@@ -74,6 +75,7 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
         plain(_statements("check", holes)),
         locked(f"The queue of {named}", _render("queue", holes)),
         locked(f"The keyword index of {named}", _render("keyword_index", holes)),
+        _chunk_columns(definition, holes),
         plain(
             [
                 *(statement for file in first for statement in _statements(file, holes)),
@@ -134,6 +136,11 @@ def _dropped_relation(kind: str, index: str, name: Composable) -> Step:
     holes = {"kind": SQL(kind), "ban": SQL(kind.lower()), "name": name}
     drop = SQL("-- squawk-ignore ban-drop-{ban}\nDROP {kind} IF EXISTS {name};").format(**holes)
     return locked(f"A {kind.lower()} of search index {index}", drop.as_string(None))
+
+
+def _chunk_columns(definition: IndexDefinition, holes: dict[str, Composable]) -> Step:
+    named = f"The passages of search index {definition.name}"
+    return locked(named, _render("chunk_columns", holes))
 
 
 def _source_files(definition: IndexDefinition) -> list[str]:

@@ -29,6 +29,25 @@ def test_vectors_lie_outside_the_row_and_pages_stay_half_empty(stories: Stories)
     assert set(options) == {"fillfactor=50", "toast_tuple_target=128"}
 
 
+def test_a_second_vector_pushes_nothing_out_of_the_row_that_is_short(stories: Stories) -> None:
+    """But for what searches do not compare: the vectors and the content."""
+    stories.insert("A story of one passage.", "And another one.")
+    stories.drain()
+    stories.add_embedding("hash_v2", 600)
+    stories.drain()
+    (toast,) = stories.execute(
+        "SELECT reltoastrelid::regclass::text FROM pg_class"
+        " WHERE oid = 'story_search_chunk'::regclass"
+    )
+    out = stories.value(f"SELECT count(DISTINCT chunk_id) FROM {toast[0]}")
+    assert out <= 2 * 3
+    assert stories.execute(
+        "SELECT attname, attstorage::text FROM pg_attribute"
+        " WHERE attrelid = 'story_search_chunk'::regclass AND attname LIKE 'content%'"
+        " ORDER BY attname"
+    ) == [("content", "x"), ("content_hash", "m")]
+
+
 def test_the_queue_is_vacuumed_eagerly(stories: Stories) -> None:
     options = stories.value(
         "SELECT reloptions FROM pg_class WHERE oid = 'story_search_queue'::regclass"
