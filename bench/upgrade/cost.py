@@ -58,7 +58,7 @@ def fill_cost(connection: Connection, index: RegisteredIndex) -> tuple[float, fl
     replace.add(connection, index, embedding(_NAME))
     for statement in _FRESH.split(";"):
         connection.execute(statement.encode())
-    put = Statements(index.definition, index.version).put_chunks((_COLUMN,))
+    fill = Statements(index.definition, index.version).fill_chunks((_COLUMN,))
     model, after = HashEmbedder(DIMENSIONS[_NAME]), 0
     filled_s = inserted_s = 0.0
     for number in range(_BATCHES):
@@ -70,7 +70,7 @@ def fill_cost(connection: Connection, index: RegisteredIndex) -> tuple[float, fl
         # Either is first as often: what comes second finds the machine as the first has left it.
         for is_fill in (True, False) if number % 2 else (False, True):
             started = time.perf_counter()
-            connection.execute(put if is_fill else _INSERT.encode(), given)
+            connection.execute(fill if is_fill else _INSERT.encode(), given)
             taken = time.perf_counter() - started
             filled_s += taken * is_fill
             inserted_s += taken * (not is_fill)

@@ -213,25 +213,28 @@ class Statements:
     def put_chunks(self, embeddings: tuple[str, ...]) -> Composed:
         """Write chunks: keys, `ordinals`, `contents`, `hashes`, `generations`, vectors.
 
-        The vectors of the n-th embedding column are `vectors_n`, None to leave one as it is.
+        The vectors of the n-th embedding column are `vectors_n`.
         """
-        columns_ = [Identifier(column) for column in embeddings]
-        numbered = range(len(columns_))
+        numbered = range(len(embeddings))
         return self._compose(
             "put_chunks",
-            columns=_listed(SQL("{}").format(column) for column in columns_),
-            # Or half precision would refuse very long vectors, and make very short ones zero.
-            put_columns=_listed(
-                SQL("pgsearch.comparable({})").format(Identifier("put", f"vector_{n}"))
-                for n in numbered
+            columns=_listed(SQL("{}").format(Identifier(column)) for column in embeddings),
+            put_columns=_listed(_comparable(n) for n in numbered),
+            vector_names=_listed(Identifier(f"vector_{n}") for n in numbered),
+            vector_arrays=_listed(_vectors(n) for n in numbered),
+        )
+
+    def fill_chunks(self, embeddings: tuple[str, ...]) -> Composed:
+        """Give chunks vectors: keys, `ordinals`, `generations`, vectors as in `put_chunks`."""
+        numbered = range(len(embeddings))
+        return self._compose(
+            "fill_chunks",
+            column_updates=_listed(
+                SQL("{} = {}").format(Identifier(column), _comparable(n))
+                for n, column in enumerate(embeddings)
             ),
             vector_names=_listed(Identifier(f"vector_{n}") for n in numbered),
-            vector_arrays=_listed(
-                SQL("{}::vector[]").format(Placeholder(f"vectors_{n}", "b")) for n in numbered
-            ),
-            column_updates=_listed(
-                SQL("{0} = coalesce(excluded.{0}, old.{0})").format(column) for column in columns_
-            ),
+            vector_arrays=_listed(_vectors(n) for n in numbered),
         )
 
     def unfilled(self, embedding: str, *, resumed: bool) -> Composed:
@@ -286,6 +289,19 @@ class Statements:
 def _listed(parts: Iterable[Composable]) -> Composed:
     """Return more members of a list, each behind a comma."""
     return SQL("").join(SQL(",\n  {}").format(part) for part in parts)
+
+
+def _vectors(number: int) -> Composed:
+    """Return the array of an embedding's vectors."""
+    return SQL("{}::vector[]").format(Placeholder(f"vectors_{number}", "b"))
+
+
+def _comparable(number: int) -> Composed:
+    """Return an embedding's vector as it is written.
+
+    Half precision would refuse very long vectors, and make very short ones zero.
+    """
+    return SQL("pgsearch.comparable({})").format(Identifier("put", f"vector_{number}"))
 
 
 def _each(template: LiteralString, names: tuple[str, ...]) -> Composed:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from pgvector import Vector
 from psycopg import errors
+from psycopg.sql import Composed
 
 from pgsearch.database import Connection, transaction
 from pgsearch.definition import IndexDefinition
@@ -35,7 +36,7 @@ _REFUSALS: Final = (errors.DataError, errors.IntegrityError, errors.ProgramLimit
 
 
 class NewChunk(NamedTuple):
-    """A chunk to write; a vector that is None stays as it is."""
+    """A chunk to write; a vector that is None is there, and stays as it is."""
 
     ordinal: int
     content: str
@@ -51,6 +52,11 @@ class Write:
     put: tuple[NewChunk, ...] = ()
     keep: tuple[int, ...] = ()
     length: int = 0
+
+    def has(self, chunk: NewChunk) -> bool:
+        """Whether a chunk was there with this content, and lacked no more than vectors."""
+        stored = self.claimed.chunks.get(chunk.ordinal)
+        return stored is not None and stored.content_hash == chunk.content_hash
 
 
 class Outcome(NamedTuple):
@@ -211,8 +217,7 @@ def _put(
     writes: Sequence[Write],
 ) -> None:
     cut, kept = _Rows("ordinals"), _Rows("generations", "ordinals")
-    vectors = tuple(f"vectors_{n}" for n in range(len(embeddings)))
-    put = _Rows("generations", "ordinals", "contents", "hashes", *vectors)
+    put = _Rows("generations", "ordinals", "contents", "hashes", *_names(embeddings))
     for item in writes:
         key, generation = item.claimed.key, item.claimed.generation
         for ordinal in _unwanted(item):
@@ -220,16 +225,48 @@ def _put(
         for ordinal in item.keep:
             kept.add(key, generation, ordinal)
         for chunk in item.put:
-            put.add(
-                key, generation, chunk.ordinal, chunk.content, chunk.content_hash, *chunk.vectors
-            )
+            if not item.has(chunk):
+                put.add(
+                    key,
+                    generation,
+                    chunk.ordinal,
+                    chunk.content,
+                    chunk.content_hash,
+                    *chunk.vectors,
+                )
     for statement, rows in (
         (statements.cut_chunks, cut),
         (statements.keep_chunks, kept),
         (statements.put_chunks(embeddings), put),
+        *_fills(statements, embeddings, writes),
     ):
         if rows:
             connection.execute(statement, rows.parameters)
+
+
+def _fills(
+    statements: Statements, embeddings: tuple[str, ...], writes: Sequence[Write]
+) -> Iterator[tuple[Composed, _Rows]]:
+    """Yield what gives vectors to chunks that are there: a statement for what they lack alike.
+
+    They are still there: so the transaction has found, and it holds their keys' locks.
+    """
+    lacking: dict[tuple[str, ...], _Rows] = {}
+    for item in writes:
+        for chunk in filter(item.has, item.put):
+            pairs = zip(embeddings, chunk.vectors, strict=True)
+            given = {column: vector for column, vector in pairs if vector is not None}
+            rows = lacking.setdefault(
+                tuple(given), _Rows("generations", "ordinals", *_names(given))
+            )
+            rows.add(item.claimed.key, item.claimed.generation, chunk.ordinal, *given.values())
+    for columns, rows in lacking.items():
+        yield statements.fill_chunks(columns), rows
+
+
+def _names(embeddings: Collection[str]) -> list[str]:
+    """Return the names of the arrays of embeddings' vectors."""
+    return [f"vectors_{n}" for n in range(len(embeddings))]
 
 
 def _cut_orphans(
