@@ -30,6 +30,13 @@ from pgsearch.errors import Error
 )
 @click.option("--rate", type=click.FloatRange(1), help="Rows per second that the fill may take.")
 @click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=Settings.share,
+    show_default=True,
+    help="Share of the time that the fill may write.",
+)
+@click.option(
     "--seconds",
     type=click.FloatRange(1),
     default=Settings.before_s,
@@ -39,13 +46,19 @@ from pgsearch.errors import Error
 @POSTGRES
 @JSON
 def main(
-    rows: int, kills: int, rate: float | None, seconds: float, postgres: str, details: Path | None
+    rows: int,
+    kills: int,
+    rate: float | None,
+    share: float,
+    seconds: float,
+    postgres: str,
+    details: Path | None,
 ) -> None:
     """Measure what replacing a model costs the application that goes on meanwhile."""
     end_in_order()
     try:
         with server(int(postgres)):
-            seen = measure(Settings(rows, kills, rate, seconds), say)
+            seen = measure(Settings(rows, kills, rate, share, seconds), say)
         met = seen.tell()
     except Error as error:
         raise click.ClickException(str(error)) from error

@@ -52,12 +52,14 @@ class Settings:
         rows: Rows, of one chunk each.
         kills: How often a worker is killed.
         rate: Rows per second that the fill may take; None for no limit.
+        share: Of the time, how much the fill may write.
         before_s: Seconds that the load is watched before the fill.
     """
 
     rows: int = 100_000
     kills: int = 20
     rate: float | None = None
+    share: float = 0.5
     before_s: float = 30.0
 
 
@@ -149,7 +151,7 @@ def measure(settings: Settings, say: Say) -> Seen:
         connection.execute(f"VACUUM ANALYZE {NAMES.chunk}".encode())
         seen.cost_s = fill_cost(connection, index)
         with load(url) as end:
-            with _worker(url, settings.rate):
+            with _worker(url, settings):
                 _replace(connection, index, seen, say)
             _kill(connection, url, index, seen, say)
             seen.load = end()
@@ -200,7 +202,7 @@ def _kill(connection: Connection, url: str, index: RegisteredIndex, seen: Seen, 
     lasted = seen.phases["activated"] - seen.phases["filling"]
     replace.add(connection, index, embedding(THIRD))
     for number in range(seen.settings.kills):
-        with _worker(url, seen.settings.rate) as process:
+        with _worker(url, seen.settings) as process:
             # The last ones come when the fill is over: while the graph is built, or is there.
             if number >= _KILLED_WHILE_FILLING * seen.settings.kills:
                 _until(lambda: _state(connection, THIRD) != "filling")
@@ -209,7 +211,7 @@ def _kill(connection: Connection, url: str, index: RegisteredIndex, seen: Seen, 
             process.send_signal(signal.SIGKILL)
             process.wait()
         seen.killed[state] = seen.killed.get(state, 0) + 1
-    with _worker(url, seen.settings.rate):
+    with _worker(url, seen.settings):
         # What was killed with its leases is anybody's when they have run out.
         connection.execute(f"UPDATE {NAMES.queue} SET leased_until = now()".encode())
         _until(lambda: _state(connection, THIRD) == "ready")
@@ -217,10 +219,11 @@ def _kill(connection: Connection, url: str, index: RegisteredIndex, seen: Seen, 
 
 
 @contextmanager
-def _worker(url: str, rate: float | None) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(url: str, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Let `pgsearch worker` run; end it as a service manager does."""
     command = [sys.executable, "-c", "from pgsearch.cli import main; main()", "--database", url]
-    command += ["worker", INDEX, *([] if rate is None else ["--rate", str(rate)])]
+    command += ["worker", INDEX, "--share", str(settings.share)]
+    command += [] if settings.rate is None else ["--rate", str(settings.rate)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process

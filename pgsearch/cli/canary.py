@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,32 +16,13 @@ if TYPE_CHECKING:
     from pgsearch.lifecycle.canary import Canary, Outcomes
 
 
-class Share(click.ParamType[float]):
-    """A share of the queries, as in 10% or 0.1."""
-
-    name = "share"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return it as a number above 0, up to 1."""
-        if isinstance(value, float):
-            return value
-        number, percent, rest = str(value).partition("%")
-        try:
-            share = float(number) / (100 if percent else 1)
-        except ValueError:
-            share = 0.0
-        if rest or not 0 < share <= 1:
-            self.fail(f"{value!r} is no share of the queries: write 10% or 0.1.", param, ctx)
-        return share
-
-
 @click.command()
 @click.argument("index")
 @click.argument("embedding", required=False)
 @click.option(
-    "--share", type=Share(), help="How many of the queries EMBEDDING answers, as in 10% or 0.1."
+    "--share",
+    type=console.Share(),
+    help="How many of the queries EMBEDDING answers, as in 10% or 0.1.",
 )
 @click.option("--stop", is_flag=True, help="Let the active embedding answer all queries again.")
 @click.option("--json", "as_json", is_flag=True, help="What was logged as one JSON object.")

@@ -30,6 +30,27 @@ class _Positive(click.FloatRange):
         return number
 
 
+class Share(click.ParamType[float]):
+    """A share, as in 10% or 0.1."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return it as a number above 0, up to 1."""
+        if isinstance(value, float):
+            return value
+        number, percent, rest = str(value).partition("%")
+        try:
+            share = float(number) / (100 if percent else 1)
+        except ValueError:
+            share = 0.0
+        if rest or not 0 < share <= 1:
+            self.fail(f"{value!r} is no share: write 10% or 0.1.", param, ctx)
+        return share
+
+
 POSITIVE: Final = _Positive(0, min_open=True)
 
 #: What `sync` and `worker` have in common.
@@ -42,6 +63,14 @@ BATCH: Final = click.option(
 )
 RATE: Final = click.option(
     "--rate", type=POSITIVE, help="Rows per second that fills may take at most."
+)
+SHARE: Final = click.option(
+    "--share",
+    type=Share(),
+    default=0.5,
+    show_default=True,
+    help="Share of the time that a fill may write while another embedding answers searches, as in "
+    "20% or 0.2.",
 )
 
 DISTILL: Final = click.option(

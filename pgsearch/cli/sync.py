@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("indexes", nargs=-1, metavar="[INDEX]...")
 @console.BATCH
 @console.RATE
+@console.SHARE
 @console.DISTILL
 @click.option("--max-seconds", type=click.FloatRange(0), help="Begin nothing new after that time.")
 @click.pass_obj
@@ -30,6 +31,7 @@ def command(
     indexes: tuple[str, ...],
     batch: int,
     rate: float | None,
+    share: float,
     distill: bool | None,
     max_seconds: float | None,
 ) -> None:
@@ -47,6 +49,7 @@ def command(
             indexes=indexes,
             batch_rows=batch,
             backfill_rate=rate,
+            backfill_share=share,
             distill=distill,
             on_progress=show(display),
         )

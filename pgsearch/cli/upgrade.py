@@ -62,6 +62,7 @@ _PRECISION: Final = {"type": "vector_type", "index": "index_type"}
 @click.option("--document-prompt", default="", help="Text put in front of a passage.")
 @console.BATCH
 @console.RATE
+@console.SHARE
 @compare.what_is_asked
 @click.option(
     "--show",
@@ -80,6 +81,7 @@ def command(
     name: str | None,
     batch: int,
     rate: float | None,
+    share: float,
     show: int,
     yes: bool,
     **options: Any,
@@ -109,6 +111,7 @@ def command(
                 indexes=[found.name],
                 batch_rows=batch,
                 backfill_rate=rate,
+                backfill_share=share,
                 on_progress=sync.show(display),
             )
             found = filled(connection, worker, found, embedding)

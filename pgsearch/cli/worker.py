@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 )
 @console.BATCH
 @console.RATE
+@console.SHARE
 @console.DISTILL
 @click.pass_obj
 def command(
@@ -32,6 +33,7 @@ def command(
     poll: float,
     batch: int,
     rate: float | None,
+    share: float,
     distill: bool | None,
 ) -> None:
     """Embed what changes, until stopped by SIGTERM or Ctrl-C.
@@ -54,6 +56,7 @@ def command(
         indexes=indexes,
         batch_rows=batch,
         backfill_rate=rate,
+        backfill_share=share,
         distill=distill,
         on_progress=_log,
     )

@@ -29,6 +29,7 @@ from pgsearch.sync.embed import Interrupted, Prepared, compute, describe, planne
 from pgsearch.sync.queue import Claim, Claimed
 from pgsearch.sync.report import Report
 from pgsearch.sync.task import Task
+from pgsearch.sync.throttle import Pauses
 from pgsearch.sync.write import write
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Pipeline:
         connect: Opens the connection for writing.
         lease_s: How long claims are held; they are renewed while models compute. Seconds.
         max_attempts: After so many failures a document is parked.
+        share: Of the time, how much a backfill may write while an embedding answers searches.
         stop: Set when the worker is to stop.
     """
 
@@ -85,11 +87,13 @@ class Pipeline:
         *,
         lease_s: float,
         max_attempts: int,
+        share: float = 1.0,
         stop: Event,
     ) -> None:
         self._connect = connect
         self._lease_s = lease_s
         self._max_attempts = max_attempts
+        self._share = share
         self._batches: deque[Batch] = deque()
         self._stop = stop
         self._is_over = False
@@ -124,6 +128,7 @@ class Pipeline:
     def start(self, connection: Connection, task: Task, claim: Claim) -> None:
         """Cut a claim's documents, look for their vectors, and let models make what is lacking."""
         batch = Batch(task, claim)
+        task.pace.is_gentle = self._is_gentle(task, claim)
         earlier = [b.prepared for b in self._batches if b.prepared and b.task.is_like(task)]
         self._batches.append(batch)
         try:
@@ -245,6 +250,7 @@ class Pipeline:
             claim.lease,
             writes,
             truncations=claim.truncations,
+            pause=self._pauses().after if self._is_gentle(task, claim) else None,
         )
         for embedding, found in zip(task.embeddings, prepared.found, strict=True):
             if embedding.adoption is not None and found.adopted:
@@ -262,6 +268,16 @@ class Pipeline:
             adopted=sum(found.adopted for found in prepared.found),
             failed=len(failures) + claim.parked,
         )
+
+    def _is_gentle(self, task: Task, claim: Claim) -> bool:
+        """Return whether a batch is written with pauses: a backfill, while searches are answered.
+
+        Fresh changes that are claimed together with one are read first, and written first.
+        """
+        return self._share < 1 and claim.backfilled > 0 and task.index.active is not None
+
+    def _pauses(self) -> Pauses:
+        return Pauses(self._share, self._stop.wait, lambda: self._is_over or self._stop.is_set())
 
     def stop(self, connection: Connection, report: Report) -> None:
         """Write what models are done with after the call that they are at; give back the rest."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from types import TracebackType
@@ -24,6 +23,7 @@ from pgsearch.sync import queue
 from pgsearch.sync.distiller import Distiller
 from pgsearch.sync.fill import fill_embedding
 from pgsearch.sync.left import read_left
+from pgsearch.sync.options import Options
 from pgsearch.sync.partitions import PartitionWatch
 from pgsearch.sync.pipeline import Lost, Pipeline, give_back
 from pgsearch.sync.report import Progress, Report
@@ -81,19 +81,6 @@ def _set_up(connection: Connection) -> None:
     database.register_vectors(connection)
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a worker works; see `Worker`."""
-
-    indexes: tuple[str, ...]
-    batch_rows: int
-    lease_s: float
-    max_attempts: int
-    backfill_rate: float | None
-    on_progress: Callable[[Progress], None]
-    distill: bool = True
-
-
 class Session:
     """A worker while it is connected.
 
@@ -131,6 +118,7 @@ class Session:
             partial(_connect, url),
             lease_s=options.lease_s,
             max_attempts=options.max_attempts,
+            share=options.backfill_share,
             stop=stop,
         )
         self._builder = Builder(url, on_end=listener.wake if listener else lambda: None)

@@ -29,6 +29,9 @@ _BATCH_S: Final = 2.0
 _FIRST_BATCH: Final = 64
 _SHORTEST_BATCH: Final = 16
 
+#: Queue rows of a batch that is written with pauses, where models are quick: fresh changes wait
+#: behind it.
+_GENTLE_BATCH: Final = 128
 
 #: Batches that models take longer for are not claimed before they are due; seconds. A fresh change
 #: would wait for one more, and there is time enough to claim one while models compute another.
@@ -46,8 +49,14 @@ class Pace:
         self._longest_batch = longest_batch
         self._paused_until = 0.0
         self._is_quick = False
-        #: Queue rows of the next batch.
-        self.rows = min(_FIRST_BATCH, longest_batch)
+        self._rows = min(_FIRST_BATCH, longest_batch)
+        #: Whether the last batch was of a backfill that is written with pauses.
+        self.is_gentle = False
+
+    @property
+    def rows(self) -> int:
+        """Queue rows of the next batch."""
+        return min(self._rows, _GENTLE_BATCH) if self.is_gentle and self._is_quick else self._rows
 
     @property
     def pause_s(self) -> float:
@@ -69,10 +78,10 @@ class Pace:
     def took(self, seconds: float, rows: int) -> None:
         """Note what a batch took, for the next one to be as long as it should be."""
         self._is_quick = seconds < _QUICK_S
-        if rows < self.rows and seconds < _BATCH_S:
+        if rows < self._rows and seconds < _BATCH_S:
             return  # there was no more
-        wanted = self.rows * min(max(_BATCH_S / max(seconds, 1e-6), 0.5), 2.0)
-        self.rows = max(min(round(wanted), self._longest_batch), min(_SHORTEST_BATCH, self.rows))
+        wanted = self._rows * min(max(_BATCH_S / max(seconds, 1e-6), 0.5), 2.0)
+        self._rows = max(min(round(wanted), self._longest_batch), min(_SHORTEST_BATCH, self._rows))
 
 
 @dataclass

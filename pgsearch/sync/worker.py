@@ -17,9 +17,10 @@ from pgsearch import database, models
 from pgsearch.declare import Model
 from pgsearch.errors import ConnectionFailed
 from pgsearch.models.protocol import Embedder
+from pgsearch.sync.options import Options
 from pgsearch.sync.pipeline import Lost, give_back
 from pgsearch.sync.report import Progress, Report
-from pgsearch.sync.session import Options, Session
+from pgsearch.sync.session import Session
 from pgsearch.sync.trouble import Troubles
 from pgsearch.sync.wake import Listener
 
@@ -45,12 +46,14 @@ class Worker:
         max_attempts: After so many failures a document is parked.
         backfill_rate: Rows per second that fills of existing tables and of added embeddings may
             take at most; None for no limit. Fresh changes are not held up.
+        backfill_share: How much of the time such a fill may write while another embedding answers
+            searches: after each short transaction it pauses. 1 for no pauses.
         distill: Whether to build the encoders that make vectors of queries in the database; None
             for what the environment variable PGSEARCH_DISTILL says: yes, unless it is `off`.
         on_progress: Called after every batch.
 
     Raises:
-        ValueError: A number is not above zero.
+        ValueError: A number is not above zero, or a share above one.
     """
 
     def __init__(
@@ -63,12 +66,15 @@ class Worker:
         lease_s: float = 300.0,
         max_attempts: int = 5,
         backfill_rate: float | None = None,
+        backfill_share: float = 0.5,
         distill: bool | None = None,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         _require_positive(batch_rows=batch_rows, lease_s=lease_s, max_attempts=max_attempts)
         if backfill_rate is not None:
             _require_positive(backfill_rate=backfill_rate)
+        if not 0 < backfill_share <= 1:
+            raise ValueError(f"backfill_share must be above zero, up to 1, not {backfill_share}.")
         self._url = url
         self._load = load
         self._options = Options(
@@ -77,6 +83,7 @@ class Worker:
             lease_s=lease_s,
             max_attempts=max_attempts,
             backfill_rate=backfill_rate,
+            backfill_share=backfill_share,
             on_progress=on_progress,
             distill=_distills() if distill is None else distill,
         )
@@ -212,6 +219,7 @@ def sync_once(
     batch_rows: int = 1024,
     max_attempts: int = 5,
     backfill_rate: float | None = None,
+    backfill_share: float = 0.5,
     distill: bool | None = None,
 ) -> Report:
     """Bring search indexes up to date and return: for a scheduler, a task queue or a script.
@@ -227,6 +235,8 @@ def sync_once(
         batch_rows: Queue rows per claim at most; there are fewer where a model is slow.
         max_attempts: After so many failures a document is parked.
         backfill_rate: Rows per second that fills may take at most; None for no limit.
+        backfill_share: How much of the time a fill may write while another embedding answers
+            searches; 1 for no pauses.
         distill: Whether to build the encoders that make vectors of queries in the database; None
             for what the environment says.
 
@@ -239,7 +249,7 @@ def sync_once(
         DatabaseError: The database cannot be reached, pgsearch is not installed in it, or there
             is no search index that could be worked on.
         ModelError: No model can be used, or is the registered one.
-        ValueError: A number is not above zero.
+        ValueError: A number is not above zero, or a share above one.
     """
     worker = Worker(
         database.database_url(url),
@@ -248,6 +258,7 @@ def sync_once(
         batch_rows=batch_rows,
         max_attempts=max_attempts,
         backfill_rate=backfill_rate,
+        backfill_share=backfill_share,
         distill=distill,
     )
     return worker.drain(max_seconds=max_seconds)

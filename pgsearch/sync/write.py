@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +27,9 @@ from pgsearch.sync.statements import Statements
 
 #: Documents per transaction of a write: each takes a lock of its own.
 _WRITTEN_TOGETHER: Final = 256
+
+#: The same of a write with pauses: a search that meets one is held up by a part of its time only.
+_WRITTEN_GENTLY: Final = 32
 
 #: After which time documents are looked at again that the application was at; seconds.
 _AGAIN_S: Final = 0.2
@@ -74,6 +78,7 @@ def write(
     writes: Sequence[Write],
     *,
     truncations: Sequence[int] = (),
+    pause: Callable[[float], None] | None = None,
 ) -> Outcome:
     """Write documents' chunks and delete their queue rows, some documents per transaction.
 
@@ -88,6 +93,8 @@ def write(
         lease: The claim's.
         writes: What to write.
         truncations: Queue rows that ask to clear the whole index.
+        pause: Called after each transaction with the seconds that it took; there are more of them,
+            with fewer documents.
 
     Raises:
         IndexChanged: An embedding is not there any more, or the first one has come.
@@ -95,9 +102,13 @@ def write(
     if truncations:
         _clear(connection, statements, lease, truncations)
     outcome = Outcome([], {})
-    for start in range(0, len(writes), _WRITTEN_TOGETHER):
-        part = writes[start : start + _WRITTEN_TOGETHER]
+    together = _WRITTEN_TOGETHER if pause is None else _WRITTEN_GENTLY
+    for start in range(0, len(writes), together):
+        started = time.perf_counter()
+        part = writes[start : start + together]
         _write_or_split(connection, statements, embeddings, lease, part, outcome)
+        if pause is not None:
+            pause(time.perf_counter() - started)
     return outcome
 
 

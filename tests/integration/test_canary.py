@@ -474,9 +474,9 @@ def test_the_command_line(stories: Stories) -> None:
         (["hash_v2"], "EMBEDDING and --share go together"),
         (["--share", "10%"], "EMBEDDING and --share go together"),
         (["hash_v2", "--share", "10%", "--stop"], "--stop takes no EMBEDDING"),
-        (["hash_v2", "--share", "0"], "is no share of the queries: write 10% or 0.1"),
-        (["hash_v2", "--share", "110%"], "is no share of the queries"),
-        (["hash_v2", "--share", "nan"], "is no share of the queries"),
+        (["hash_v2", "--share", "0"], "is no share: write 10% or 0.1"),
+        (["hash_v2", "--share", "110%"], "is no share"),
+        (["hash_v2", "--share", "nan"], "is no share"),
     ],
 )
 def test_what_the_command_line_refuses(arguments: list[str], problem: str) -> None:

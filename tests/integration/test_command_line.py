@@ -188,6 +188,8 @@ def test_a_revision_that_does_not_exist(empty_database: str) -> None:
         ("sync", "--batch", "-1"),
         ("sync", "--max-seconds", "-1"),
         ("worker", "--rate", "nan"),
+        ("worker", "--share", "0"),
+        ("upgrade", "--share", "110%"),
         ("worker", "--batch", "0"),
         ("worker", "--poll", "-1"),
         ("worker", "--poll", "0"),

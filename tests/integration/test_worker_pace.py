@@ -307,6 +307,9 @@ def _refused(url: str) -> object:
     [
         {"backfill_rate": 0},
         {"backfill_rate": float("nan")},
+        {"backfill_share": 0},
+        {"backfill_share": 1.1},
+        {"backfill_share": float("nan")},
         {"batch_rows": 0},
         {"max_attempts": 0},
         {"lease_s": -1},
