@@ -239,7 +239,7 @@ class IndexDefinition:
                     "column that pgsearch itself uses.",
                     hint=f"Rename the key column, for instance to '{self.table}_{column.name}'.",
                 )
-            if column.type.endswith("]"):
+            if column.type.endswith("]") or column.type in ("int2vector", "oidvector"):
                 raise DeclarationError(
                     f"Search index {self.name!r}: key column {column.name!r} is an array "
                     f"({column.type}), by which rows cannot be followed.",

@@ -205,6 +205,7 @@ def _kill(connection: Connection, url: str, index: RegisteredIndex, seen: Seen, 
         with _worker(url, seen.settings) as process:
             # The last ones come when the fill is over: while the graph is built, or is there.
             if number >= _KILLED_WHILE_FILLING * seen.settings.kills:
+                _end_leases(connection)
                 _until(lambda: _state(connection, THIRD) != "filling")
             time.sleep(1 + draw.uniform(0, 2 * lasted / seen.settings.kills))
             state = _state(connection, THIRD)
@@ -212,10 +213,14 @@ def _kill(connection: Connection, url: str, index: RegisteredIndex, seen: Seen, 
             process.wait()
         seen.killed[state] = seen.killed.get(state, 0) + 1
     with _worker(url, seen.settings):
-        # What was killed with its leases is anybody's when they have run out.
-        connection.execute(f"UPDATE {NAMES.queue} SET leased_until = now()".encode())
+        _end_leases(connection)
         _until(lambda: _state(connection, THIRD) == "ready")
     replace.activate(connection, index, THIRD)
+
+
+def _end_leases(connection: Connection) -> None:
+    """Let what was leased by workers that were killed be anybody's, as in five minutes it is."""
+    connection.execute(f"UPDATE {NAMES.queue} SET leased_until = now()".encode())
 
 
 @contextmanager

@@ -43,9 +43,7 @@ _PRECISION: Final = {"type": "vector_type", "index": "index_type"}
 @click.option(
     "--vector-type",
     type=click.Choice(TYPES),
-    default="vector",
-    show_default=True,
-    help="What its column is of.",
+    help="What its column is of.  [default: vector]",
 )
 @click.option(
     "--index-type",
@@ -167,16 +165,18 @@ def added(
             replace.restore(connection, index, called)
         return called
     model = known[wanted].model if wanted in known else pinned(wanted, **(declared or {}))
-    replace.add(connection, index, Embedding(called, model, **(precision or {})))
+    asked = {field: value for field, value in (precision or {}).items() if value is not None}
+    replace.add(connection, index, Embedding(called, model, **asked))
     click.echo(f"{index.name}: {called} is added, {_described(model)}.")
     return called
 
 
 def _require_precision(embedding: RegisteredEmbedding, wanted: Mapping[str, Any]) -> None:
     """Raise an error where another precision is asked for than an embedding has."""
-    type_ = wanted.get("type") or "vector"
-    index = wanted.get("index")
-    if (type_ == "vector" or type_ == embedding.type) and index in (None, embedding.index):
+    if wanted.get("type") in (None, embedding.type) and wanted.get("index") in (
+        None,
+        embedding.index,
+    ):
         return
     raise LifecycleError(
         f"Embedding {embedding.name!r} has a column of {embedding.type} and a graph of "

@@ -70,26 +70,26 @@ def search_statement(
         distance: How a stored vector and the query's are compared: by pgvector's operator, which
             has to be on the search_path, or by the function `pgsearch.distance`.
     """
-    pieces: dict[str, Composable] = {name: SQL("") for name in (*PIECES, "boosted")}
+    optional: dict[str, Composable] = {name: SQL("") for name in (*OPTIONAL, "boosted")}
     if rows is None:
-        pieces |= _hidden(definition)
+        optional |= _hidden(definition)
     else:
-        pieces |= narrowing(definition, rows)
+        optional |= narrowing(definition, rows)
     budget = hybrid_budget(definition) if rows is None and not is_conditional else Literal(BUDGET)
-    holes = holes_of(definition) | pieces | {"budget": budget} | dict(request)
+    holes = holes_of(definition) | optional | {"budget": budget} | dict(request)
     holes |= distances(request, distance)
     if boost is not None:
-        holes["boosted"] = piece("boosted", holes | {"boost": boost})
+        holes["boosted"] = part("boosted", holes | {"boost": boost})
     if is_conditional:
-        holes["conditional"] = piece("conditional", holes)
-    holes["others"] = piece("others", holes)
-    holes["few_chunks"] = piece("few_chunks", holes)
-    holes["fused_score"] = piece(f"fusion_{fusion}", holes)
+        holes["conditional"] = part("conditional", holes)
+    holes["others"] = part("others", holes)
+    holes["few_chunks"] = part("few_chunks", holes)
+    holes["fused_score"] = part(f"fusion_{fusion}", holes)
     return compose(mode, holes)
 
 
 #: Parts of a statement that are not in every one.
-PIECES: Final = (
+OPTIONAL: Final = (
     "few",
     "few_documents",
     "few_chunks",
@@ -114,31 +114,26 @@ def asked_terms(mode: str, holes: dict[str, Composable]) -> SQL:
         holes: The search index's names, and of the request query, keyword_depth, budget and
             terms_configuration.
     """
-    return piece("terms_hybrid" if mode == "hybrid" else "terms", holes)
+    return part("terms_hybrid" if mode == "hybrid" else "terms", holes)
 
 
-def compose(mode: str, holes: dict[str, Composable], name: str | None = None) -> str:
-    """Return a statement that answers in a mode, or a part of what does.
-
-    Args:
-        mode: What answers: "keyword", "vector" or "hybrid".
-        holes: Everything but the parts that statements have in common.
-        name: Of the file; without it the one that is called as the mode.
-    """
+def compose(mode: str, holes: dict[str, Composable]) -> str:
+    """Return the whole statement that answers in a mode."""
     depth = holes["depth"]
     if mode == "hybrid":
         # Twice as deep for vectors: pages up to the depth of keywords come from the same documents.
         depth = SQL("greatest({}, {} + {})").format(
             Literal(HYBRID_KEYWORD_DEPTH), holes["k"], holes["skip"]
         )
-    holes = {"keyword_depth": depth} | holes
+    holes = holes | {"keyword_depth": depth}
     holes = holes | {"asked_terms": asked_terms(mode, holes)}
-    for part in ("question", "keyword_leg", "vector_leg", "fused"):
-        holes = holes | {part: piece(part, holes)}
-    return render(f"search/{name or mode}.sql", holes).strip("\n")
+    holes |= {
+        name: part(name, holes) for name in ("question", "keyword_leg", "vector_leg", "fused")
+    }
+    return render(f"search/{mode}.sql", holes).strip("\n")
 
 
-def piece(name: str, holes: dict[str, Composable]) -> SQL:
+def part(name: str, holes: dict[str, Composable]) -> SQL:
     """Return a part of a statement, by the name of its file."""
     return SQL(render(f"search/{name}.sql", holes).strip("\n"))
 
@@ -198,8 +193,8 @@ def _few(
         "and_hidden": hidden,
     }
     return {
-        "few": piece("few", holes),
-        "few_documents": piece("few_documents", holes),
+        "few": part("few", holes),
+        "few_documents": part("few_documents", holes),
         "unless_few": SQL("AND NOT (SELECT are_few FROM filtered)"),
     }
 
@@ -217,7 +212,7 @@ def _bm25(definition: IndexDefinition) -> dict[str, Composable]:
     """
     bm25 = definition.bm25
     holes: dict[str, Composable] = {}
-    for row in ("found", "document"):
+    for row in ("found", "document", "vector_leg"):
         tsv = SQL("{}.tsv").format(SQL(row))
         if (bm25.k1, bm25.b, bm25.weights) == (1.2, 0.75, ()):
             scored = SQL("pgsearch.bm25_term({tsv}, term.term, term.idf, {length})")
@@ -237,6 +232,7 @@ def _bm25(definition: IndexDefinition) -> dict[str, Composable]:
 _MEAN_LENGTHS: Final = {
     "found": SQL("question.mean_length"),
     "document": SQL("(SELECT mean_length FROM question)"),
+    "vector_leg": SQL("(SELECT mean_length FROM question)"),
 }
 
 
@@ -257,7 +253,7 @@ def _frequency(definition: IndexDefinition, tsv: Composable) -> Composable:
 def _stale(definition: IndexDefinition) -> dict[str, Composable]:
     """Return what keeps passages of a text that has changed out, where they are to be hidden."""
     if definition.stale == "serve":
-        names = ("timely", "timely_closest", "timely_passage", "timely_brought")
+        names = ("timely", "timely_closest", "timely_passage")
         return dict.fromkeys(names, SQL(""))
     holes = definition_holes(definition)
     timely = SQL(
@@ -268,5 +264,4 @@ def _stale(definition: IndexDefinition) -> dict[str, Composable]:
         "timely": timely.format(**holes),
         "timely_closest": SQL("AND chunk.generation = candidate.generation"),
         "timely_passage": SQL("AND chunk.generation = best.generation"),
-        "timely_brought": SQL("AND chunk.generation = brought.generation"),
     }

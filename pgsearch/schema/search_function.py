@@ -145,13 +145,13 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
     holes |= search.distances(holes | {"scan_distance": SQL("")}, search.OPERATOR)
     rows = SQL("SELECT {} FROM {} AS source WHERE %1$s").format(key, view)
     parts: dict[str, Composable] = search.narrowing(definition, rows, few_rows=SQL("%2$s"))
-    parts["few_chunks"] = search.piece("few_chunks", holes | {"conditional": SQL("%2$s")})
-    parts["conditional"] = search.piece("conditional", holes)
+    parts["few_chunks"] = search.part("few_chunks", holes | {"conditional": SQL("%2$s")})
+    parts["conditional"] = search.part("conditional", holes)
     narrowing = {"narrowed": SQL("%1$s"), "unless_few": SQL("%2$s")}
-    parts["others"] = search.piece("others", holes | narrowing)
+    parts["others"] = search.part("others", holes | narrowing)
     for fusion in search.FUSIONS:
-        parts[f"fusion_{fusion}"] = search.piece(f"fusion_{fusion}", holes)
-    placed = (*search.PIECES, "fused_score", "scan_distance")
+        parts[f"fusion_{fusion}"] = search.part(f"fusion_{fusion}", holes)
+    placed = (*search.OPTIONAL, "fused_score", "scan_distance")
     places = {name: SQL(f"%{n}$s") for n, name in enumerate(placed, start=2)}
     statements = {
         f"{mode}_statement": SQL(search.compose(mode, holes | places)) for mode in search.MODES
@@ -162,25 +162,36 @@ def _function_parts(definition: IndexDefinition) -> dict[str, Composable]:
 def _kept_parts(definition: IndexDefinition, holes: dict[str, Composable]) -> dict[str, Composable]:
     """Return what answers where nothing narrows a search: statements whose plans PL/pgSQL keeps.
 
-    The scan alone is planned anew, for embeddings differ. What is found is handed on in arrays, one
-    for each column of the key.
+    The scan alone is planned anew, for embeddings differ.
     """
-    nothing: dict[str, Composable] = dict.fromkeys((*search.PIECES, "boosted"), SQL(""))
-    arrays = _key_arrays(definition)
-    holes = holes | nothing | _KEPT_ARGUMENTS | arrays
-    fusions = {fusion: search.piece(f"fusion_{fusion}", holes) for fusion in search.FUSIONS}
+    nothing: dict[str, Composable] = dict.fromkeys((*search.OPTIONAL, "boosted"), SQL(""))
+    keys = _key_holes(definition)
+    kept = holes | nothing | _KEPT_ARGUMENTS | keys
+    fusions = {fusion: search.part(f"fusion_{fusion}", kept) for fusion in search.FUSIONS}
     chosen = SQL("CASE $8 WHEN 'rrf' THEN\n    {rrf}\n    ELSE\n    {exact}\n    END")
-    kept = holes | {
-        "fused_score": chosen.format(**fusions),
-        "scan_distance": SQL(""),  # of the vector leg, which is in none of them
-    }
+    kept |= {"fused_score": chosen.format(**fusions)}
+    kept |= {"asked_terms": search.asked_terms("hybrid", kept)}
+    for name in ("question", "keyword_leg", "fused"):
+        kept[name] = search.part(name, kept)
+    kept["near"] = search.part("kept_near", kept)
     names = ("kept_keywords", "kept_keyword", "kept_vector", "kept_hybrid")
-    statements = {name: SQL(search.compose("hybrid", kept, name)) for name in names}
-    return arrays | statements | _scan_parts(holes)
+    statements = {name: search.part(name, kept) for name in names}
+    return statements | keys | _scans(holes | keys)
 
 
-#: Of statements inside a search function that PL/pgSQL keeps: its parameters and its variables.
+def _scans(holes: dict[str, Composable]) -> dict[str, Composable]:
+    """Return the scans of an HNSW index for `format`, alone and with what keywords have brought."""
+    scans = holes | {"chunks": SQL("$4"), "scan_distance": SQL("%2$s"), "unless_found": SQL("%3$s")}
+    scans |= {"scan_coarse": search.part("scan_coarse", scans), "scanned_chunk": SQL("%2$s")}
+    for name in ("scan", "scan_hybrid", "unless_found"):
+        scans[name] = search.part(name, scans)
+    return {name: scans[name] for name in ("scan_coarse", "scan", "scan_hybrid", "unless_found")}
+
+
+#: Of statements inside a search function that PL/pgSQL keeps: its parameters and its variables. The
+#: query is compared by the database's collation, whatever the caller's has: indexes go by that one.
 _KEPT_ARGUMENTS: Final[dict[str, Composable]] = {
+    "query": SQL('$1 COLLATE pg_catalog."default"'),
     "skip": SQL("$6"),
     "keyword_weight": SQL("coalesce($9, CASE $8 WHEN 'rrf' THEN 1 ELSE 4 END)"),
     "depth": SQL("answer.depth"),
@@ -193,13 +204,14 @@ _KEPT_ARGUMENTS: Final[dict[str, Composable]] = {
     "encoder": SQL("answer.encoder"),
 }
 
-#: The first parameter of a scan that is for keys which keywords have brought; before it stand their
-#: generations.
-_FIRST_BROUGHT: Final = 11
+#: The parameters of a scan's statement that follow what all have: where it is the first, the
+#: generations and keys of what keywords have brought, where it is a further one, the keys that were
+#: found; of keys an array for each column.
+_FOUND: Final = 5
 
 
-def _key_arrays(definition: IndexDefinition) -> dict[str, Composable]:
-    """Return the variables for keys that were found, and how they are read and written."""
+def _key_holes(definition: IndexDefinition) -> dict[str, Composable]:
+    """Return how arrays of keys are made and read, one for each column of the key."""
     keys = [(Identifier(column.name), sql_type(column.type)) for column in definition.key]
 
     def listed(pattern: str, separator: str = ", ") -> Composable:
@@ -208,37 +220,24 @@ def _key_arrays(definition: IndexDefinition) -> dict[str, Composable]:
             for number, (key, type_) in enumerate(keys, start=1)
         )
 
-    generations = _FIRST_BROUGHT - 1
-    asked = [*range(_FIRST_BROUGHT, _FIRST_BROUGHT + len(keys)), generations]
+    found = [SQL(f"${_FOUND + n}") for n in range(len(keys) + 1)]
+    extended = (
+        "          scanned.keys_{number} := scanned.keys_{number} || further.keys_{number};\n"
+    )
+    ranked = "array_agg(keyword_leg.{key} ORDER BY keyword_leg.keyword_rank) AS keys_{number}"
     return {
-        "declared_keys": listed(
-            "  keys_{number} {type}[];\n  brought_keys_{number} {type}[];\n", ""
-        ),
-        "scanned_keys": listed("keys_{number}"),
-        "brought_keys": listed("brought_keys_{number}"),
-        "near_arrays": listed("answer.keys_{number}"),
-        "brought_arrays": listed("answer.brought_keys_{number}"),
-        "nearest_arrays": listed("array_agg(nearest.{key})"),
-        "brought_aggregates": listed(
-            "array_agg(keyword_leg.{key} ORDER BY keyword_leg.keyword_rank)"
-        ),
-        "brought_key": listed("brought.{key}"),
+        "nearest_aggregates": listed("array_agg(nearest.{key}) AS keys_{number}"),
+        "near_arrays": listed("answer.scanned.keys_{number}"),
+        "brought_aggregates": listed(ranked),
+        "brought_arrays": listed("answer.brought.keys_{number}"),
+        "brought_keys": listed("brought.keys_{number}"),
+        "scanned_keys": listed("scanned.keys_{number}"),
+        "extended_keys": listed(extended, ""),
+        "asked_arrays": SQL(", ").join([*found[1:], found[0]]),
+        "found_arrays": SQL(", ").join(found[:-1]),
         # In an array a key has lost its precision, which the function's result has.
         "precise_key": listed("{key}::{type} AS {key}"),
-        "precise_brought_key": listed("brought.{key}::{type}"),
-        "asked_arrays": SQL(", ").join(SQL(f"${number}") for number in asked),
-    }
-
-
-def _scan_parts(holes: dict[str, Composable]) -> dict[str, Composable]:
-    """Return the scans of an HNSW index, alone and with what keywords have brought."""
-    coarse = {"scan_distance": SQL("%2$s"), "chunks": SQL("%3$s")}
-    holes = holes | {name: SQL(_ARGUMENTS[name]) for name in ("skip", "depth")}
-    scanned = holes | {"scanned_chunk": SQL("%2$s")}
-    return {
-        "scan": search.piece("scan", scanned),
-        "scan_hybrid": search.piece("scan_hybrid", scanned),
-        "scan_coarse": search.piece("scan_coarse", holes | coarse),
+        "precise_best_key": listed("best.{key}::{type}"),
     }
 
 

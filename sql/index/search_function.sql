@@ -28,25 +28,19 @@ DECLARE
   condition tsquery := CASE WHEN query ~ '["-]' THEN pgsearch.query_condition(configuration, query) END;
   filters text := concat_ws(' AND '{filter_conditions});
   -- How many documents the vector leg brings and how many chunks they are taken from, how many
-  -- documents keywords bring and how many of them the rarest terms may.
+  -- documents keywords bring, how many the rarest terms may, and how many chunks a scan keeps.
   depth integer;
   chunks integer;
   keyword_depth integer;
   budget integer;
+  candidates integer;
   settings text[];
-  -- What a scan of the HNSW index has found, and what keywords have, and by which terms.
-{declared_keys}  ordinals integer[];
-  distances double precision[];
-  contents text[];
-  generations bigint[];
-  terms tsquery[];
-  idfs double precision[];
-  bound double precision;
-  mean_length double precision;
-  brought_generations bigint[];
-  brought_scores double precision[];
-  brought_ordinals integer[];
-  brought_distances double precision[];
+  -- What keywords have brought and a scan of the HNSW index has found, in arrays, one for each column
+  -- of the key. In a record they have the collations of these columns, in a variable the query's.
+  brought record;
+  scanned record;
+  further record;
+  is_last boolean := false;
   -- Parts of the statement. Without a filter there are none of most, and without phrases and words
   -- with a minus sign none of the last.
   few text := '';
@@ -58,7 +52,9 @@ DECLARE
   others text := '';
   stored text;
   -- What is scanned, and by which distance: where the graph is coarse, by what it holds.
-  scanned text;
+  scanned_chunk text;
+  coarse_scan text := $part${scan_coarse}$part$;
+  unless_found text;
   scan_distance text;
 BEGIN
   PERFORM pgsearch.check_search(
@@ -99,7 +95,7 @@ BEGIN
     budget := CASE WHEN mode = 'hybrid' AND filters = '' AND condition IS NULL
       THEN {hybrid_budget} ELSE {budget} END;
     stored := 'chunk.' || quote_ident(answering.column_name);
-    scanned := {chunk_name};
+    scanned_chunk := {chunk_name};
     scan_distance := stored || ' <=> $3';
     IF filters <> '' THEN
       chunks := greatest(chunks, {filtered_chunks});
@@ -111,8 +107,10 @@ BEGIN
         chunks := greatest(
           chunks, coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)));
       END IF;
-      scanned := format($part${scan_coarse}$part$, stored, scan_distance, chunks);
+      scanned_chunk := format(coarse_scan, stored, scan_distance, '');
     END IF;
+    candidates := coalesce(
+      ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> ''));
     IF filters <> '' THEN
       few := format($part${few}$part$, filters, pgsearch.few_rows(answering.documents, {few_rows}));
       few_documents := $part$
@@ -128,8 +126,7 @@ BEGIN
     END IF;
     BEGIN
       -- To plan a statement would take a good part of the time that it runs. So where nothing narrows
-      -- the search the scan alone is planned, and the plans of the others are kept. They give no row
-      -- where too few documents were near, as where many chunks belong to one.
+      -- the search the scan alone is planned, and PL/pgSQL keeps the plans of the others.
       IF filters = '' AND condition IS NULL THEN
         IF mode <> 'vector' THEN
 {kept_keywords};
@@ -138,39 +135,50 @@ BEGIN
           RETURN QUERY
 {kept_keyword};
           RETURN;
-        ELSIF mode = 'hybrid' THEN
-          settings := pgsearch.begin_scan(
-            coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)));
+        END IF;
+        -- A scan that may go on for more than it keeps takes longer from the start.
+        settings := pgsearch.begin_scan(
+          candidates, CASE WHEN candidates < chunks THEN 'relaxed_order' ELSE 'off' END);
+        IF mode = 'hybrid' THEN
           EXECUTE format($search$
 {scan_hybrid}
-$search$, stored, scanned)
-          INTO {scanned_keys}, ordinals, distances, brought_ordinals, brought_distances
-          USING query, k, vector, NULL, NULL, NULL, NULL, NULL, chunks,
-            brought_generations, {brought_keys};
-          PERFORM pgsearch.end_scan(settings);
-          RETURN QUERY
-{kept_hybrid};
+$search$, stored, scanned_chunk, '')
+          INTO scanned USING query, k, vector, chunks, brought.generations, {brought_keys};
         ELSE
-          -- It goes on for no longer than it takes to find `ef_search` chunks.
-          settings := pgsearch.begin_scan(
-            coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, false)), 'off');
           EXECUTE format($search$
 {scan}
-$search$, stored, scanned)
-          INTO {scanned_keys}, distances, contents, generations
-          USING query, k, vector, NULL, NULL, NULL, NULL, NULL, depth + 5;
-          PERFORM pgsearch.end_scan(settings);
-          RETURN QUERY
+$search$, stored, scanned_chunk, '')
+          INTO scanned USING query, k, vector, chunks;
+        END IF;
+        LOOP
+          IF mode = 'hybrid' THEN
+            RETURN QUERY
+{kept_hybrid};
+          ELSE
+            RETURN QUERY
 {kept_vector};
-        END IF;
-        IF FOUND THEN
-          RETURN;
-        END IF;
+          END IF;
+          EXIT WHEN FOUND OR is_last;
+          -- Among the chunks of other documents.
+          PERFORM pgsearch.begin_scan(candidates);
+          unless_found := $part${unless_found}$part$;
+          IF answering.coarse IS NOT NULL THEN
+            scanned_chunk := format(coarse_scan, stored, scan_distance, unless_found);
+          END IF;
+          EXECUTE format($search$
+{scan}
+$search$, stored, scanned_chunk, unless_found)
+          INTO further USING query, k, vector, 10 * chunks, {scanned_keys};
+{extended_keys}          scanned.ordinals := scanned.ordinals || further.ordinals;
+          scanned.distances := scanned.distances || further.distances;
+          is_last := true;
+        END LOOP;
+        PERFORM pgsearch.end_scan(settings);
+        RETURN;
       END IF;
       -- Not for keywords: without a vector the library that knows the settings may not be there yet.
       IF mode <> 'keyword' THEN
-        settings := pgsearch.begin_scan(
-          coalesce(ef_search, pgsearch.usual_ef_search(answering.documents, chunks, filters <> '')));
+        settings := pgsearch.begin_scan(candidates);
       END IF;
       RETURN QUERY EXECUTE format(
         CASE mode WHEN 'keyword' THEN $search$

@@ -1,10 +1,10 @@
 SELECT
-  {nearest_arrays}, array_agg(nearest.distance), array_agg(nearest.content),
-  array_agg(nearest.generation)
+  {nearest_aggregates},
+  array_agg(nearest.ordinal) AS ordinals, array_agg(nearest.distance) AS distances
 FROM (
-  SELECT {chunk_key}, chunk.content, chunk.generation, {distance} AS distance
+  SELECT {chunk_key}, chunk.ordinal, {distance} AS distance
   FROM {scanned_chunk} AS chunk
-  WHERE {has_vector}
+  WHERE {has_vector} {unless_found}
     {timely}
   ORDER BY {distance}
   LIMIT {chunks}

@@ -1,21 +1,13 @@
 SELECT scanned.*, brought.*
 FROM (
-  SELECT {nearest_arrays}, array_agg(nearest.ordinal), array_agg(nearest.distance)
-  FROM (
-    SELECT {chunk_key}, chunk.ordinal, {distance} AS distance
-    FROM {scanned_chunk} AS chunk
-    WHERE {has_vector}
-      {timely}
-    ORDER BY {distance}
-    LIMIT {chunks}
-  ) AS nearest
+{scan}
 ) AS scanned
 -- How near the documents are that keywords have brought.
 CROSS JOIN (
   SELECT
-    array_agg(closest.ordinal ORDER BY candidate.place),
-    array_agg(closest.distance ORDER BY candidate.place)
-  FROM unnest({asked_arrays}) WITH ORDINALITY AS candidate ({key}, generation, place)
+    array_agg(closest.ordinal ORDER BY candidate.keyword_rank) AS brought_ordinals,
+    array_agg(closest.distance ORDER BY candidate.keyword_rank) AS brought_distances
+  FROM unnest({asked_arrays}) WITH ORDINALITY AS candidate ({key}, generation, keyword_rank)
   LEFT JOIN LATERAL (
     SELECT chunk.ordinal, {distance} AS distance
     FROM {chunk} AS chunk

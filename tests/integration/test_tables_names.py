@@ -28,9 +28,9 @@ OUR_WORDS = (
     "brought", "is_stale", "others", "rarer",
     "after", "answer", "again_chunks", "boosted", "conditional", "content", "contents", "distance",
     "distances", "few", "few_chunks", "filtered", "further", "generations", "given",
-    "idfs", "keyword_leg", "mean_length", "ordinals", "place", "vector_leg",
-    "brought_distances", "brought_generations", "brought_keys_1", "brought_keys_2",
-    "brought_ordinals", "brought_scores",
+    "brought_distances", "brought_ordinals", "candidates", "coarse_scan", "idfs", "is_last",
+    "keyword_leg", "mean_length", "ordinals", "scanned_chunk", "scores", "unless_found",
+    "vector_leg",
     "keys_1", "keys_2", "narrowed", "near", "settings", "stored", "unless_few",
     "scan_distance", "scanned",
     "again_chunks", "again_documents", "answering", "asked", "ask", "batch", "best",
@@ -207,8 +207,11 @@ def test_columns_called_like_our_words(
     found = assert_documents_as_new(installed, definition)
     assert [row[0] for row in found] == ["2", "3"]
     assert len(search(installed, definition, "bats", **dict.fromkeys(filters, 7))) == 2
-    scan = "SELECT score FROM wide_search('bats', 2, array_fill(1, '{64}')::vector, 'vector')"
-    assert len(execute(installed, scan)) == 2
+    for mode in ("vector", "hybrid"):
+        scan = (
+            f"SELECT score FROM wide_search('bats', 2, array_fill(1, '{{64}}')::vector, '{mode}')"
+        )
+        assert len(execute(installed, scan)) == 2
     assert search(installed, definition, "bats", **{filters[-1]: 8}) == set()
 
 

@@ -1,0 +1,1 @@
+AND ({chunk_key}) NOT IN (SELECT * FROM unnest({found_arrays}))
