@@ -122,6 +122,16 @@ def test_another_precision_takes_another_name(answered: Stories) -> None:
     assert answered.states() == {"hash_v1": "active"}
 
 
+def test_what_is_not_asked_for_is_as_it_was(answered: Stories) -> None:
+    upgrade = ("upgrade", "story_search", "--to", "hash_v1")
+    half = ("--as", "half_v1", "--vector-type", "halfvec")
+    assert run(answered, *upgrade, *half, answer="n\n").exit_code == 1
+    done = run(answered, *upgrade, "--as", "half_v1", "--vector-type", "vector")
+    assert "'half_v1' has a column of halfvec and a graph of halfvec already" in done.stderr
+    assert run(answered, *upgrade, "--as", "half_v1", "--yes").exit_code == 0
+    assert answered.states() == {"hash_v1": "ready", "half_v1": "active"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
