@@ -58,10 +58,12 @@ def advance(
             _set_state(connection, embedding, "indexing", "filling")
         elif embedding.state != "indexing":
             continue
+        # Asked first: a build that ends meanwhile is looked at in the next round, and not begun again.
+        is_busy = builder.is_busy
         if is_built(connection, index, embedding) and is_measured(connection, embedding):
             if _set_state(connection, embedding, "ready", "indexing"):
                 entered.append(f"{embedding.name}: ready")
-        elif builder.start(index, embedding):
+        elif not is_busy and builder.start(index, embedding):
             on_build(embedding.name)
     # Also if the embedding was ready before: a worker may have died just then.
     if entered or any(embedding.state == "ready" for embedding in index.live):

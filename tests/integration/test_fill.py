@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -391,6 +392,24 @@ def test_an_index_is_built_while_the_application_writes(stories: Stories) -> Non
     assert len(written) == 1
     assert stories.states() == {"hash_v1": "active"}
     assert stories.differences() == []
+
+
+def test_a_build_that_ends_while_it_is_looked_for_is_not_begun_again(
+    stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["pgsearch.lifecycle.advance"]
+    is_built, steps = vars(module)["is_built"], list[str]()
+
+    def slowly(*arguments: Any) -> bool:
+        was = bool(is_built(*arguments))
+        time.sleep(0.5)
+        return was
+
+    monkeypatch.setattr(module, "is_built", slowly)
+    stories.insert(ONE)
+    stories.drain(on_progress=lambda progress: steps.append(progress.step))
+    assert steps.count("index") == 1
+    assert stories.states() == {"hash_v1": "active"}
 
 
 def test_a_row_that_leaves_its_range_meanwhile_takes_no_other_along(stories: Stories) -> None:
