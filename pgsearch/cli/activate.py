@@ -11,6 +11,7 @@ from pgsearch.cli import compare, console
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pgsearch.database import Connection
     from pgsearch.registry import RegisteredIndex
 
 
@@ -36,7 +37,8 @@ def command(url: str | None, /, index: str, embedding: str, **options: Any) -> N
             gate.check(connection, found, found.active.name, embedding, show=3)
         replace.activate(connection, found, embedding)
         (now,) = registry.read(connection, index)
-    for line in said(found, now, embedding):
+        lost = list(text_lost(connection, found, now))
+    for line in [*said(found, now, embedding), *lost]:
         click.echo(line)
 
 
@@ -49,3 +51,17 @@ def said(before: RegisteredIndex, now: RegisteredIndex, embedding: str) -> Itera
     else:
         yield f"{now.name}: {embedding} answers, and no longer {before.active.name}."
         yield f"To go back: pgsearch activate {now.name} {before.active.name}"
+
+
+def text_lost(
+    connection: Connection, before: RegisteredIndex, now: RegisteredIndex
+) -> Iterator[str]:
+    """Yield what searches by text alone have lost by an activation."""
+    from pgsearch.lifecycle.replace import answers_text
+
+    if before.active is None or now.active is None or before.active.name == now.active.name:
+        return
+    had, has = (answers_text(connection, now, each.name) for each in (before.active, now.active))
+    if had and not has:
+        yield f"{now.active.name} has no encoder: keywords answer who asks by text alone."
+        yield f"To build one: pgsearch distill {now.name} {now.active.name}"

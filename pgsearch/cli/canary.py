@@ -49,6 +49,7 @@ def command(
     """
     from pgsearch import database, registry
     from pgsearch.lifecycle import canary
+    from pgsearch.lifecycle.replace import answers_text
 
     if (embedding is None) != (share is None):
         raise click.UsageError("EMBEDDING and --share go together.")
@@ -67,6 +68,9 @@ def command(
         if embedding is not None and share is not None:
             canary.start(connection, found, embedding, share)
             click.echo(f"{found.name}: {embedding} answers {100 * share:.3g} % of the queries.")
+            if not answers_text(connection, found, embedding):
+                click.echo("It has no encoder: who asks by text alone is answered as before.")
+                click.echo(f"To build one: pgsearch distill {found.name} {embedding}")
             click.echo(f"To roll back: pgsearch canary {found.name} --stop")
             return
         running = canary.read(connection, found)

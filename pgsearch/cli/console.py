@@ -47,7 +47,9 @@ class Share(click.ParamType[float]):
         except ValueError:
             share = 0.0
         if rest or not 0 < share <= 1:
-            self.fail(f"{value!r} is no share: write 10% or 0.1.", param, ctx)
+            self.fail(
+                f"{value!r} is no share above 0 and up to 100%: write 10% or 0.1.", param, ctx
+            )
         return share
 
 

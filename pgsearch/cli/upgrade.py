@@ -124,7 +124,8 @@ def command(
             raise click.exceptions.Exit(1)
         replace.activate(connection, found, embedding)
         (now,) = registry.read(connection, index)
-    for line in activate.said(found, now, embedding):
+        lost = list(activate.text_lost(connection, found, now))
+    for line in [*activate.said(found, now, embedding), *lost]:
         click.echo(line)
     (new,) = (each for each in now.embeddings if each.name == embedding)
     click.echo("Where the search index is declared, declare the same:")
@@ -161,6 +162,8 @@ def added(
     if called in known and known[called].model.name == of:
         # This is the second run, or it was added by a migration.
         _require_precision(known[called], precision or {})
+        if wanted not in known:
+            _require_model(known[called], declared or {})
         if known[called].state == "retired":
             replace.restore(connection, index, called)
         return called
@@ -169,6 +172,25 @@ def added(
     replace.add(connection, index, Embedding(called, model, **asked))
     click.echo(f"{index.name}: {called} is added, {_described(model)}.")
     return called
+
+
+def _require_model(embedding: RegisteredEmbedding, declared: Mapping[str, Any]) -> None:
+    """Raise an error where something else is said of a model than an embedding was added with.
+
+    A revision may be said by the name of a branch or a tag.
+    """
+    known = {name: getattr(embedding.model, name) for name in declared if name != "revision"}
+    other = {
+        name: declared[name] for name in known if declared[name] not in ("", None, known[name])
+    }
+    if not other:
+        return
+    raise LifecycleError(
+        f"Embedding {embedding.name!r} was added with "
+        + ", ".join(f"{name} {known[name]!r}" for name in other)
+        + ", which is not changed in place.",
+        hint="Name one more with --as.",
+    )
 
 
 def _require_precision(embedding: RegisteredEmbedding, wanted: Mapping[str, Any]) -> None:

@@ -58,7 +58,7 @@ def advance(
             _set_state(connection, embedding, "indexing", "filling")
         elif embedding.state != "indexing":
             continue
-        # Asked first: a build that ends meanwhile is looked at in the next round, and not begun again.
+        # Asked first: a build that ends meanwhile is looked at in the next round, not begun again.
         is_busy = builder.is_busy
         if is_built(connection, index, embedding) and is_measured(connection, embedding):
             if _set_state(connection, embedding, "ready", "indexing"):

@@ -70,6 +70,16 @@ def activate(connection: Connection, index: RegisteredIndex, name: str) -> None:
         )
 
 
+def answers_text(connection: Connection, index: RegisteredIndex, name: str) -> bool:
+    """Return whether the database makes queries' vectors for an embedding itself."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pgsearch.encoder AS n JOIN pgsearch.embedding AS e"
+        " ON e.id = n.embedding_id WHERE e.search_index_id = %s AND e.name = %s AND n.tokens > 0)",
+        [index.id, name],
+    ).fetchone()
+    return row == (True,)
+
+
 def execute(connection: Connection, steps: Iterable[Step]) -> None:
     """Run steps as a migration runs them, each in the transaction that it needs."""
     with refusals():

@@ -1,10 +1,10 @@
--- The queries that were logged last, each once; with the documents that were chosen, the newest first.
+-- The queries that were logged last, each once, but for those that no search answers; with the documents that were chosen, the newest first.
 -- A key is a JSON value, one of several columns an array of them.
 SELECT asked.query, chosen.document, chosen.value
 FROM (
   SELECT query, max(asked_at) AS asked_at
   FROM pgsearch.search_log
-  WHERE search_index_id = %(id)s
+  WHERE search_index_id = %(id)s AND query ~ '[^[:space:]]' AND length(query) <= 8192
   GROUP BY query
   ORDER BY max(asked_at) DESC
   LIMIT %(limit)s

@@ -19,6 +19,7 @@ from pgsearch import database as product
 from pgsearch import embedded, encoder, registry
 from pgsearch.encoder.store import logged_queries
 from pgsearch.encoder.train import Schedule
+from pgsearch.evaluate.asked import read_log
 from pgsearch.schema import grants
 from pgsearch.testing import HashEmbedder
 from tests.integration.test_verbs import run
@@ -272,6 +273,13 @@ def test_keys_of_several_columns_are_arrays(stories: Stories) -> None:
     assert logged["reciprocal_rank"] == 0.5
 
 
+def test_what_no_search_answers_is_not_compared_by(stories: Stories) -> None:
+    for query in ("", "  ", "x " * 5000, "storm"):
+        log(stories, query, [1])
+    (index,) = registry.read(stories.connection, "story_search")
+    assert read_log(stories.connection, index, 10).queries == ("storm",)
+
+
 def test_logged_queries_are_compared_by(stories: Stories) -> None:
     for number, sentence in enumerate(SENTENCES, start=1):
         search = log(stories, sentence, [number])
@@ -453,6 +461,8 @@ def test_the_command_line(stories: Stories) -> None:
     done = canary(stories, "hash_v2", "--share", "100%")
     assert done.stdout.splitlines() == [
         "story_search: hash_v2 answers 100 % of the queries.",
+        "It has no encoder: who asks by text alone is answered as before.",
+        "To build one: pgsearch distill story_search hash_v2",
         "To roll back: pgsearch canary story_search --stop",
     ]
     assert "Nothing was logged since" in canary(stories).stdout
@@ -474,7 +484,7 @@ def test_the_command_line(stories: Stories) -> None:
         (["hash_v2"], "EMBEDDING and --share go together"),
         (["--share", "10%"], "EMBEDDING and --share go together"),
         (["hash_v2", "--share", "10%", "--stop"], "--stop takes no EMBEDDING"),
-        (["hash_v2", "--share", "0"], "is no share: write 10% or 0.1"),
+        (["hash_v2", "--share", "0"], "is no share above 0 and up to 100%: write 10% or 0.1"),
         (["hash_v2", "--share", "110%"], "is no share"),
         (["hash_v2", "--share", "nan"], "is no share"),
     ],

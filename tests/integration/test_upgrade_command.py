@@ -122,6 +122,15 @@ def test_another_precision_takes_another_name(answered: Stories) -> None:
     assert answered.states() == {"hash_v1": "active"}
 
 
+def test_another_declaration_takes_another_name(answered: Stories) -> None:
+    upgrade = ("upgrade", "story_search", "--to", "hash-3", "--dimensions", "3", *HASH)
+    run(answered, *upgrade, answer="n\n")
+    done = run(answered, *upgrade, "--query-prompt", "query: ", "--yes")
+    assert done.exit_code == 1
+    assert "was added with query_prompt '', which is not changed in place" in done.stderr
+    assert answered.states()["hash_v1"] == "active"
+
+
 def test_what_is_not_asked_for_is_as_it_was(answered: Stories) -> None:
     upgrade = ("upgrade", "story_search", "--to", "hash_v1")
     half = ("--as", "half_v1", "--vector-type", "halfvec")
@@ -169,6 +178,18 @@ def test_an_activation_passes_the_gate_or_is_none(answered: Stories, judged: Pat
     assert passed.exit_code == 0, passed.stderr
     assert "ndcg10" in passed.stdout
     assert answered.states()["weak_v1"] == "active"
+
+
+def test_what_is_lost_by_text_alone_is_said(answered: Stories) -> None:
+    answered.add_embedding("weak_v1", 3)
+    answered.drain()
+    distilled = run(answered, "distill", "story_search", "hash_v1")
+    assert distilled.exit_code == 0, distilled.stderr
+    done = run(answered, "activate", "story_search", "weak_v1")
+    assert "weak_v1 has no encoder: keywords answer who asks by text alone." in done.stdout
+    assert "pgsearch distill story_search weak_v1" in done.stdout
+    back = run(answered, "activate", "story_search", "hash_v1")
+    assert "encoder" not in back.stdout
 
 
 def test_one_that_is_not_ready_is_not_activated(answered: Stories) -> None:
