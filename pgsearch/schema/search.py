@@ -17,7 +17,7 @@ HYBRID_KEYWORD_DEPTH: Final = 50
 #: Documents that a query's rarest terms may bring to be scored: in all, which is what the function
 #: of terms goes by, and beside vectors, unless something narrows the search.
 BUDGET: Final = 3000
-HYBRID_BUDGET: Final = 600
+HYBRID_BUDGET: Final = 400
 
 #: Rows that a filter leaves are few up to here: to look at each takes less time than the scan of
 #: an HNSW index that passes over the others. In the function it grows with the documents.
@@ -27,6 +27,9 @@ FEW_ROWS: Final = 4000
 #: the scan ends with the last of them, and the nearest are found the better the longer it goes on.
 SPARE_CHUNKS: Final = 20
 FILTERED_CHUNKS: Final = 100
+
+#: The same where a function's scan is planned alone, and another one brings what it lacks.
+SPARE_NEAREST: Final = 5
 
 #: Chunks that a scan of bits brings at least, to be ranked by the column. In the function they are
 #: as many as the scan keeps, which grows with the documents.

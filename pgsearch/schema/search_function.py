@@ -73,6 +73,7 @@ def function_holes(definition: IndexDefinition) -> dict[str, Composable]:
         "budget": Literal(search.BUDGET),
         "hybrid_budget": Literal(search.HYBRID_BUDGET),
         "spare_chunks": Literal(search.SPARE_CHUNKS),
+        "spare_nearest": Literal(search.SPARE_NEAREST),
         "filtered_chunks": Literal(search.FILTERED_CHUNKS),
         "few_rows": Literal(search.FEW_ROWS),
         **_function_parts(definition),

@@ -207,11 +207,15 @@ BEGIN
     ON CONFLICT ({key}) DO NOTHING
     RETURNING {key}
   ),
+  -- Whose text was changed by a transaction that could not write the document: a worker is to.
+  missed AS MATERIALIZED (
+    SELECT {key} FROM {queue} WHERE rewrite AND again.documents AND NOT again.chunks
+  ),
   rewritten AS (
     UPDATE {document} AS old SET
       tsv = made.tsv, length = made.length, truncated = made.truncated,
-      -- What is embedded stays what it was, unless chunks are made anew too.
-      generation = CASE WHEN again.chunks
+      -- What is embedded stays what it was, unless chunks are made anew too, or the text is another.
+      generation = CASE WHEN again.chunks OR ({made_key}) IN (SELECT {key} FROM missed)
         THEN nextval({generation_literal}::regclass) ELSE old.generation END
     FROM made JOIN range ON ({range_key}) = ({made_key})
     WHERE ({old_document_key}) = ({made_key}) AND old.generation = range.generation

@@ -90,7 +90,9 @@ BEGIN
       encoder := 'none';
     END IF;
     depth := CASE mode WHEN 'hybrid' THEN greatest({hybrid_depth}, 2 * (k + skip)) ELSE k + skip END;
-    chunks := depth + {spare_chunks};
+    -- To read a passage takes its time, and where none is wanted but the nearest another scan may go on.
+    chunks := depth + CASE WHEN mode = 'vector' AND filters = '' AND condition IS NULL
+      THEN {spare_nearest} ELSE {spare_chunks} END;
     keyword_depth := CASE mode WHEN 'hybrid' THEN greatest({hybrid_keyword_depth}, k + skip) ELSE depth END;
     budget := CASE WHEN mode = 'hybrid' AND filters = '' AND condition IS NULL
       THEN {hybrid_budget} ELSE {budget} END;
@@ -168,7 +170,7 @@ $search$, stored, scanned_chunk, '')
           EXECUTE format($search$
 {scan}
 $search$, stored, scanned_chunk, unless_found)
-          INTO further USING query, k, vector, 10 * chunks, {scanned_keys};
+          INTO further USING query, k, vector, 10 * (depth + {spare_chunks}), {scanned_keys};
 {extended_keys}          scanned.ordinals := scanned.ordinals || further.ordinals;
           scanned.distances := scanned.distances || further.distances;
           is_last := true;

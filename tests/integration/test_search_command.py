@@ -139,11 +139,11 @@ def test_an_explanation_for_machines(library_url: str) -> None:
 
 
 def test_beside_vectors_fewer_terms_bring_documents(articles: str, db: Connection) -> None:
-    """Those of 600 documents are enough, but where something narrows the search."""
+    """Those of 400 documents are enough, but where something narrows the search."""
     db.execute("INSERT INTO article (body) VALUES ('anything')")
     db.execute(
         "INSERT INTO article (tenant_id, body) SELECT 1, CASE WHEN n <= 120 THEN 'comet storm'"
-        " WHEN n <= 320 THEN 'boat' WHEN n <= 720 THEN 'moon' ELSE 'sand' END"
+        " WHEN n <= 320 THEN 'boat' WHEN n <= 580 THEN 'moon' ELSE 'sand' END"
         " FROM generate_series(1, 8000) AS n"
     )
     db.execute("SELECT article_search_refresh_statistics()")

@@ -153,12 +153,12 @@ def test_an_explanation_tells_the_terms_and_the_path(session: Session) -> None:
 
 
 def test_an_explanation_tells_which_terms_bring_documents(session: Session) -> None:
-    """Beside vectors those of 600 documents, but where something narrows the search."""
+    """Beside vectors those of 400 documents, but where something narrows the search."""
     session.execute(
         text(
             "INSERT INTO article (id, tenant_id, published, author_id, title, body)"
             " SELECT 100000 + n, 1, true, (SELECT min(id) FROM author), 'x',"
-            " CASE WHEN n <= 120 THEN 'comet' WHEN n <= 320 THEN 'boat' WHEN n <= 720 THEN 'moon'"
+            " CASE WHEN n <= 120 THEN 'comet' WHEN n <= 320 THEN 'boat' WHEN n <= 580 THEN 'moon'"
             " ELSE 'sand' END FROM generate_series(1, 8000) AS n"
         )
     )

@@ -57,6 +57,14 @@ def program() -> str | None:
     return shutil.which("pgbouncer", path=os.pathsep.join(folders))
 
 
+def required_program() -> str:
+    """Return the path of PgBouncer; skip the test where there is none."""
+    path = program()
+    if path is None:
+        pytest.skip("PgBouncer is not installed (on Debian: apt-get install pgbouncer)")
+    return path
+
+
 @functools.cache
 def version(path: str) -> tuple[int, ...]:
     """Return the version of a program, as in (1, 24, 1)."""
@@ -74,8 +82,7 @@ def pooler(server_url: str, **settings: str | int) -> Iterator[str]:
         server_url: A database of the server.
         **settings: More for its configuration.
     """
-    path = program()
-    assert path is not None
+    path = required_program()
     server = conninfo.conninfo_to_dict(server_url)["host"]
     with tempfile.TemporaryDirectory(prefix="pgsearch-pooler-") as name:
         folder = Path(name)
@@ -132,9 +139,7 @@ def prepare_threshold(request: pytest.FixtureRequest) -> int | None:
 @pytest.fixture(scope="session")
 def pooler_url(server_url: str, prepare_threshold: int | None) -> Iterator[str]:
     """URL of a pooler before the server, without and with prepared statements of clients."""
-    path = program()
-    if path is None:
-        pytest.skip("PgBouncer is not installed (on Debian: apt-get install pgbouncer)")
+    path = required_program()
     if prepare_threshold is not None and version(path) < PREPARES:
         pytest.skip(f"PgBouncer {'.'.join(map(str, version(path)))} knows no prepared statements")
     prepared = 0 if prepare_threshold is None else 200
