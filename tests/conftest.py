@@ -11,4 +11,5 @@ pytest_plugins = [
     "tests.plugins.pgbouncer",
     "tests.plugins.security",
     "tests.plugins.published",
+    "tests.plugins.canary",
 ]

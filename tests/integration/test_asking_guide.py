@@ -16,8 +16,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from pgsearch import Embedding, SearchIndex, database, search, similar
 from pgsearch.sync import Worker
 from pgsearch.testing import hash_model
-from tests.integration.test_verbs import run
 from tests.plugins import orm
+from tests.plugins.command_line import run
 from tests.plugins.postgres import Databases
 from tests.plugins.search import vector_of
 

@@ -11,8 +11,8 @@ from pgsearch import database
 from pgsearch.database import Connection
 from pgsearch.definition import IndexDefinition, TextColumn, TypedColumn
 from pgsearch.sync import Worker
-from tests.integration.test_verbs import run
 from tests.plugins import search
+from tests.plugins.command_line import run
 from tests.plugins.orm import QUERY
 from tests.plugins.search import HASH_V1, vector_of
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from pgsearch import Hit, search
 from pgsearch.errors import QueryError
 from pgsearch.testing import HashEmbedder
-from tests.integration.test_verbs import run
+from tests.plugins.command_line import run
 from tests.plugins.letters import Letter, letter_search
 
 MODES = ("hybrid", "keyword", "vector")

@@ -13,10 +13,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from click.testing import CliRunner, Result
 
 from pgsearch import embedded
-from pgsearch.cli import main
 from pgsearch.database import Connection
 from pgsearch.declare import Embedding
 from pgsearch.definition import IndexDefinition, TextColumn, TypedColumn
@@ -24,6 +22,7 @@ from pgsearch.schema.embedding import add_embedding
 from pgsearch.sync import Worker
 from pgsearch.testing import hash_model
 from tests.plugins import search
+from tests.plugins.command_line import run
 
 KEY = UUID("0b4ecf7e-54f3-4b0a-9f4c-3c2a6a1f5d11")
 NOTE_SEARCH = IndexDefinition(
@@ -35,13 +34,6 @@ NOTE_SEARCH = IndexDefinition(
 )
 LONG_NAME = "multilingual_minilm_v12"
 PROGRAM = str(Path(sys.executable).with_name("pgsearch"))
-
-
-def run(url: str, *arguments: str, columns: int = 80) -> Result:
-    """Run a verb in a terminal of 80 columns."""
-    return CliRunner().invoke(
-        main, ["--database", url, *arguments], env={"COLUMNS": str(columns), "TERM": "dumb"}
-    )
 
 
 def titles(db: Connection, *rows: str) -> None:
