@@ -69,7 +69,11 @@ _PRECISION: Final = {"type": "vector_type", "index": "index_type"}
     show_default=True,
     help="Largest differences that are shown.",
 )
-@click.option("--yes", is_flag=True, help="Activate it without asking.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Activate it without asking. Otherwise, where there is nobody to ask, it stays ready.",
+)
 @click.pass_obj
 def command(
     database_url: str | None,
@@ -118,7 +122,7 @@ def command(
             click.echo(f"{found.name}: {embedding} answers already.")
             return
         gate.check(connection, found, old.name, embedding, show)
-        if not yes and not click.confirm(f"Activate {embedding} in place of {old.name}?"):
+        if not yes and not _agreed(f"Activate {embedding} in place of {old.name}?"):
             for line in _kept(found, old.name, embedding):
                 click.echo(line)
             raise click.exceptions.Exit(1)
@@ -205,6 +209,15 @@ def _require_precision(embedding: RegisteredEmbedding, wanted: Mapping[str, Any]
         f"{embedding.index} already, and neither is changed in place.",
         hint="Name one more with --as; it takes the vectors of this one.",
     )
+
+
+def _agreed(question: str) -> bool:
+    """Return whether somebody says yes; who is not there or leaves has not."""
+    try:
+        return click.confirm(question)
+    except click.Abort:
+        click.echo()
+        return False
 
 
 def _kept(index: RegisteredIndex, old: str, embedding: str) -> Iterator[str]:

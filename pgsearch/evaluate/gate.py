@@ -78,5 +78,6 @@ def require(requirements: tuple[Requirement, ...], figures: Mapping[str, float])
         raise LifecycleError(
             f"The comparison does not meet what is required: {said}.",
             hint="The active embedding goes on answering. Look at the queries that were answered "
-            "most differently, or require less.",
+            "most differently, require less, or drop the other one in a migration: "
+            "op.drop_embedding.",
         )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pgsearch import models
 from pgsearch.declare import Model
-from pgsearch.errors import ModelUnavailable
+from pgsearch.errors import DeclarationError, ModelUnavailable
 from pgsearch.models import packaged
 
 #: Seconds that the hub has to say what the commit is.
@@ -42,6 +42,11 @@ def pinned(
     is_local = name.startswith(("/", ".", "~"))
     if provider == "sentence-transformers" and not is_local:
         revision = _commit(name, revision)
+    if provider == "hash" and dimensions is None:
+        raise DeclarationError(
+            f"Model {name!r} of the provider hash has vectors of any length.",
+            hint="Name one: --dimensions 64.",
+        )
     options |= {"revision": revision, "provider": provider}
     model = Model(name, dimensions=dimensions or _ANY, **options)
     return model if dimensions else replace(model, dimensions=models.measure(model))

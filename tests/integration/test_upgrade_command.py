@@ -83,6 +83,7 @@ def test_a_gate_stops_it_and_so_does_a_no(answered: Stories, judged: Path) -> No
     )
     assert refused.exit_code == 1
     assert "does not meet what is required: rbo > 2" in refused.stderr
+    assert "op.drop_embedding" in refused.stderr
     declined = run(answered, *upgrade, answer="n\n")
     assert declined.exit_code == 1
     assert "pgsearch canary story_search hash_v2 --share 10%" in declined.stdout
@@ -93,6 +94,15 @@ def test_a_gate_stops_it_and_so_does_a_no(answered: Stories, judged: Path) -> No
     assert run(answered, *upgrade, "--yes").exit_code == 0
     again = run(answered, *upgrade, "--yes")
     assert again.stdout.splitlines() == ["story_search: hash_v2 answers already."]
+
+
+def test_where_nobody_can_be_asked_it_stays_ready(answered: Stories) -> None:
+    upgrade = ("upgrade", "story_search", "--to", "hash-3", "--dimensions", "3", *HASH)
+    left = run(answered, *upgrade, answer="")
+    assert left.exit_code == 1
+    assert "To activate it later: pgsearch activate story_search hash_v2" in left.stdout
+    assert "Aborted" not in left.output
+    assert answered.states() == {"hash_v1": "active", "hash_v2": "ready"}
 
 
 def test_an_embedding_that_a_migration_has_added_or_retired(answered: Stories) -> None:
@@ -151,6 +161,7 @@ def test_what_is_not_asked_for_is_as_it_was(answered: Stories) -> None:
             ["upgrade", "story_search", "--to", "hash-9", "--as", "hash_v1", "--provider", "hash"],
             "has an embedding 'hash_v1' already, of another model",
         ),
+        (["upgrade", "story_search", "--to", "hash", *HASH], "has vectors of any length"),
         (["activate", "story_search", "hash_v9"], "has no embedding 'hash_v9'"),
     ],
 )
