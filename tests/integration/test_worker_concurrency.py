@@ -433,9 +433,14 @@ def test_a_connection_that_was_ended_while_idle_is_replaced(
             yield connection
 
     monkeypatch.setattr(session, "_connect", noted)
+    rested = (
+        "SELECT state = 'idle' AND clock_timestamp() - state_change > '200 ms'"
+        " FROM pg_stat_activity WHERE pid = %s"
+    )
     (first,) = stories.insert(ONE)
     with running(stories.worker()):
         eventually(lambda: stories.chunks(first) == [ONE] and not stories.waiting())
+        eventually(lambda: stories.value(rested, writing[0]))
         stories.execute("SELECT pg_terminate_backend(%s, 5000)", writing[0])
         (second,) = stories.insert(TWO)
         eventually(lambda: stories.chunks(second) == [TWO])
