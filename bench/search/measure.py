@@ -28,9 +28,9 @@ FILTERS: Final = (BUCKETS, 500, 100, 10, 1)
 _LANGCHAIN: Final = Path(__file__).parent.resolve() / "langchain_asker.py"
 
 #: Memory for the build of a graph; the server of the bench is its own.
-_BUILD_MEMORY: Final = "6GB"
+_BUILD_MEMORY: Final = "3GB"
 
-#: Queries that each way is asked before it is timed.
+#: Queries that each way is asked before it is timed, by others.
 _WARM: Final = 20
 
 #: Reads all files of an index, 16 MB at a time: there is no other way to see all of a graph.
@@ -74,12 +74,14 @@ class Seen:
         seconds: By way: of each query, in order.
         recall: By way and buckets: the share of the ten nearest documents that was found.
         filtered: By way and buckets: the seconds of each query under that filter.
+        blocks_read: Blocks that a search has read from outside the shared buffers, on average.
     """
 
     settings: Settings
     seconds: dict[str, list[float]] = field(default_factory=dict)
     recall: dict[str, dict[int, float]] = field(default_factory=dict)
     filtered: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    blocks_read: float = 0
 
     def ms(self, way: str, p: float) -> float:
         """Return a percentile of what a way took, in milliseconds."""
@@ -119,7 +121,13 @@ def measure(settings: Settings, say: Say) -> Seen:
             asked.append(Way("langchain", _langchain(stack, url, say), 0.2))
         say("asking")
         _warm(connection)
+        for way in asked:
+            for query in judged[: max(2, round(way.share * _WARM))]:
+                way.ask(query, BUCKETS)
+        before = _blocks_read(connection)
         _time(asked, timed, seen)
+        searches = sum(map(len, seen.seconds.values()))
+        seen.blocks_read = (_blocks_read(connection) - before) / searches
         for name, ask in (("vector", ways.searched("vector")), ("by_hand", ways.vector_by_hand)):
             _judge(name, ask, corpus, judged, seen)
     return seen
@@ -139,11 +147,18 @@ def _warm(connection: database.Connection) -> None:
         connection.execute(_READ_FILES.encode(), {"name": name})
 
 
+def _blocks_read(connection: database.Connection) -> int:
+    """Return how many blocks the sessions of this database have read so far."""
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    row = connection.execute(
+        "SELECT blks_read FROM pg_stat_database WHERE datname = current_database()"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def _time(ways: Sequence[Way], queries: Sequence[Query], seen: Seen) -> None:
     """Ask every way in turn, query by query, so that what disturbs one disturbs all."""
-    for way in ways:
-        for query in queries[: max(2, round(way.share * _WARM))]:
-            way.ask(query, BUCKETS)
     for number, query in enumerate(queries):
         for way in ways:
             if number < max(2, way.share * len(queries)):
