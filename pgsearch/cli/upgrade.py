@@ -54,7 +54,7 @@ _PRECISION: Final = {"type": "vector_type", "index": "index_type"}
 @click.option(
     "--dimensions", type=click.IntRange(1), help="Length of its vectors, if it cannot be asked."
 )
-@click.option("--provider", default="sentence-transformers", show_default=True)
+@click.option("--provider", help="What runs the model.  [default: sentence-transformers]")
 @click.option("--url", help="Of the provider openai: where the endpoint is.")
 @click.option("--query-prompt", default="", help="Text put in front of a query.")
 @click.option("--document-prompt", default="", help="Text put in front of a passage.")
@@ -171,7 +171,8 @@ def added(
         if known[called].state == "retired":
             replace.restore(connection, index, called)
         return called
-    model = known[wanted].model if wanted in known else pinned(wanted, **(declared or {}))
+    said = {option: value for option, value in (declared or {}).items() if value is not None}
+    model = known[wanted].model if wanted in known else pinned(wanted, **said)
     asked = {field: value for field, value in (precision or {}).items() if value is not None}
     replace.add(connection, index, Embedding(called, model, **asked))
     click.echo(f"{index.name}: {called} is added, {_described(model)}.")

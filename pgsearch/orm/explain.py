@@ -98,8 +98,10 @@ def _asked_terms(definition: IndexDefinition, request: Request) -> Subquery:
     budget = case((_is_hidden(definition), search.BUDGET), else_=search.HYBRID_BUDGET)
     order = (frequency, cast(terms.c.term, Text))
     total = func.sum(frequency).over(order_by=order, rows=(None, 0))
+    sure = func.sum(frequency).filter(frequency > search.FEWEST)
+    brought = func.coalesce(sure.over(order_by=order, rows=(None, -1)), 0)
     beyond = and_(tier == 1, total > budget, total > frequency)
-    second = case((total - frequency < 2 * max(wanted, search.HYBRID_KEYWORD_DEPTH), 2))
+    second = case((brought < 2 * max(wanted, search.HYBRID_KEYWORD_DEPTH), 2))
     return select(
         terms.c.term, terms.c.idf, case((beyond, second), else_=tier).label("tier")
     ).subquery()

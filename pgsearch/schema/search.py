@@ -19,6 +19,9 @@ HYBRID_KEYWORD_DEPTH: Final = 50
 BUDGET: Final = 3000
 HYBRID_BUDGET: Final = 400
 
+#: Documents that each term is said to have at least where a table has row-level security.
+FEWEST: Final = 20
+
 #: Rows that a filter leaves are few up to here: to look at each takes less time than the scan of
 #: an HNSW index that passes over the others. In the function it grows with the documents.
 FEW_ROWS: Final = 4000
@@ -117,7 +120,9 @@ def asked_terms(mode: str, holes: dict[str, Composable]) -> SQL:
         holes: The search index's names, and of the request query, keyword_depth, budget and
             terms_configuration.
     """
-    return part("terms_hybrid" if mode == "hybrid" else "terms", holes)
+    if mode != "hybrid":
+        return part("terms", holes)
+    return part("terms_hybrid", holes | {"fewest": Literal(FEWEST)})
 
 
 def compose(mode: str, holes: dict[str, Composable]) -> str:

@@ -19,7 +19,8 @@ CROSS JOIN LATERAL (
     -- may have been written as a text.
     min((SELECT min(shown.rank)
          FROM jsonb_array_elements(logged.documents) WITH ORDINALITY AS shown (document, rank)
-         WHERE shown.document #>> '{}' = outcome.document #>> '{}')) FILTER (WHERE outcome.value > 0) AS rank
+         WHERE shown.document = outcome.document
+            OR shown.document #>> '{}' = outcome.document #>> '{}')) FILTER (WHERE outcome.value > 0) AS rank
   FROM pgsearch.search_outcome AS outcome
   WHERE outcome.search_id = logged.id
 ) AS came

@@ -240,7 +240,9 @@ BEGIN
       UNION ALL
       SELECT {key} FROM removed
       UNION ALL
-      SELECT {key} FROM range WHERE range.generation IS NOT NULL AND again.chunks
+      -- A worker may have the one that it missed in hand, with the generation that it had.
+      SELECT {key} FROM range WHERE range.generation IS NOT NULL
+        AND (again.chunks OR ({range_key}) IN (SELECT {key} FROM missed))
     ) AS asked
   )
   SELECT

@@ -170,7 +170,9 @@ $search$, stored, scanned_chunk, '')
           EXECUTE format($search$
 {scan}
 $search$, stored, scanned_chunk, unless_found)
-          INTO further USING query, k, vector, greatest(chunks, 10 * (depth + {spare_chunks})), {scanned_keys};
+          INTO further USING query, k, vector,
+            CASE answering.coarse WHEN 'bit' THEN 10 * chunks
+              ELSE greatest(chunks, 10 * (depth + {spare_chunks})) END, {scanned_keys};
 {extended_keys}          scanned.ordinals := scanned.ordinals || further.ordinals;
           scanned.distances := scanned.distances || further.distances;
           is_last := true;

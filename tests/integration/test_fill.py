@@ -12,12 +12,10 @@ import psycopg
 import pytest
 
 from pgsearch import database as product
-from pgsearch import registry
 from pgsearch.definition import IndexDefinition, TextColumn, TypedColumn
 from pgsearch.models.protocol import Embedder
 from pgsearch.schema import embedding as embedding_ddl
 from pgsearch.sync import Progress, Report, Worker
-from pgsearch.sync.fill import DocumentFill
 from pgsearch.testing import HashEmbedder
 from tests.plugins.search import execute_all
 from tests.plugins.worker import (
@@ -412,42 +410,6 @@ def test_a_build_that_ends_while_it_is_looked_for_is_not_begun_again(
     stories.drain(on_progress=lambda progress: steps.append(progress.step))
     assert steps.count("index") == 1
     assert stories.states() == {"hash_v1": "active"}
-
-
-def test_a_text_that_could_not_be_captured_is_not_taken_for_the_embedded_one(
-    stories: Stories,
-) -> None:
-    """Documents written anew keep their generations, for their chunks stay; not so this one's."""
-    one, two = stories.insert(ONE, TWO)
-    stories.drain()
-
-    def write_anew() -> None:
-        stories.execute(
-            "UPDATE pgsearch.search_index"
-            " SET refill_documents = true, fill_key = NULL, filled_at = NULL"
-        )
-        (index,) = registry.read(stories.connection)
-        while DocumentFill(index).step(stories.connection) is not None:
-            pass
-
-    def is_stale(key: int) -> bool:
-        generations = (
-            "SELECT chunk.generation <> document.generation FROM story_search_chunk AS chunk"
-            " JOIN story_search_document AS document USING (id) WHERE id = %s"
-        )
-        return bool(stories.value(generations, key))
-
-    with psycopg.connect(stories.url, autocommit=True) as application:
-        application.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        application.execute("SELECT FROM story")
-        write_anew()
-        application.execute("UPDATE story SET body = 'other' WHERE id = %s", [one])
-        application.execute("COMMIT")
-    assert stories.value("SELECT rewrite FROM story_search_queue WHERE id = %s", one) is True
-    write_anew()
-    assert (is_stale(one), is_stale(two)) == (True, False)
-    stories.drain()
-    assert stories.differences() == []
 
 
 def test_a_row_that_leaves_its_range_meanwhile_takes_no_other_along(stories: Stories) -> None:

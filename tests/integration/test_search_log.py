@@ -91,6 +91,17 @@ def test_a_key_is_the_same_as_a_number_and_as_a_text(stories: Stories, document:
     assert logged["reciprocal_rank"] == 0.5
 
 
+def test_numbers_are_the_same_however_they_are_written(stories: Stories) -> None:
+    start(stories, 1)
+    search = stories.value(
+        "SELECT pgsearch.log_search('story_search', 'storm', '[10.50, [1, 2.0]]')"
+    )
+    for document in ("10.5", "[1, 2]"):
+        stories.execute("SELECT pgsearch.log_outcome(%s, %s::jsonb)", search, document)
+    (counted,) = json.loads(canary(stories, "--json").stdout)["logged"]
+    assert counted["reciprocal_rank"] == 1
+
+
 @pytest.mark.parametrize("documents", [7, "7", {"id": 7}])
 def test_what_was_shown_is_an_array(stories: Stories, documents: Any) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="logged search are a JSON"):

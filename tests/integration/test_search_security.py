@@ -317,6 +317,21 @@ def test_words_of_others_keep_nothing_back(secured: Library, tenants: list[int])
         assert len(search(superuser, "zebra -word1", "keyword")) == 0
 
 
+def test_words_of_no_row_leave_it_to_others_to_bring_documents(secured: Library) -> None:
+    """How rare they are is not told of; beside vectors, few terms bring documents."""
+    superuser = secured.superuser
+    statement = (
+        "SELECT id FROM article_search('no1 no2 no3 no4 no5 zebra', 10, %s::vector,"
+        " keyword_weight => 100)"
+    )
+    with superuser.transaction(force_rollback=True):
+        superuser.execute(
+            "INSERT INTO article (id, tenant_id, title, body)"
+            " SELECT 10000 + n, 60, 'Zebra', 'zebra' FROM generate_series(1, 401) AS n"
+        )
+        assert set(values(superuser, statement, str(a_vector()))) <= set(range(10001, 10402))
+
+
 def test_a_rare_word_is_found_among_many_rows_of_a_common_one(secured: Library) -> None:
     superuser = secured.superuser
     with superuser.transaction(force_rollback=True):

@@ -141,6 +141,13 @@ def test_another_declaration_takes_another_name(answered: Stories) -> None:
     assert answered.states()["hash_v1"] == "active"
 
 
+def test_a_model_of_another_provider_is_named_as_it_was_added(answered: Stories) -> None:
+    answered.add_embedding("hash_v2", 32, model="hash-two")
+    done = run(answered, "upgrade", "story_search", "--to", "hash-two", "--as", "hash_v2", "--yes")
+    assert done.exit_code == 0, done.stderr
+    assert answered.states() == {"hash_v1": "ready", "hash_v2": "active"}
+
+
 def test_what_is_not_asked_for_is_as_it_was(answered: Stories) -> None:
     upgrade = ("upgrade", "story_search", "--to", "hash_v1")
     half = ("--as", "half_v1", "--vector-type", "halfvec")
