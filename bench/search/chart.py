@@ -50,10 +50,14 @@ def draw(seen: Sequence[Seen]) -> str:
             svg.text(_LEFT - 8, middle + 4, _NAMES[way], "end"),
             svg.box(f"bar {kind}", _LEFT, y, across(half), _BAR),
             svg.line(f"tail {kind}", _LEFT + across(half), middle, _LEFT + across(slow), middle),
-            svg.text(_LEFT + across(slow) + 6, middle + 4, f"{half:.3g} / {slow:.3g} ms"),
+            svg.text(_LEFT + across(slow) + 6, middle + 4, f"{_ms(half)} / {_ms(slow)} ms"),
         ]
     title = f"Ten results out of {largest.settings.rows:,} documents"
     legend = "Milliseconds, median and 95 %, on a logarithmic scale; less is better."
     height = svg.TOP + len(ways) * (_BAR + _GAP)
     width = _LEFT + _WIDTH + _RIGHT
     return svg.frame(width, height, title, legend, parts, left=8, style=_STYLE)
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
