@@ -34,7 +34,7 @@ RESERVED_PARAMETERS = frozenset(
 )  # fmt: skip
 
 #: What a name cannot bring into a function's body or a driver's query, however it is quoted.
-_UNUSABLE = re.compile(r"[\x01-\x1f\x7f%]|\$\w*\$")
+_UNUSABLE = re.compile(r"[\x01-\x1f\x7f%\ud800-\udfff]|\$\w*\$")
 
 _EMBEDDING_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -49,7 +49,8 @@ def check(name: str, what: str) -> str:
         raise DeclarationError(
             f"The {what} {name!r} holds {unusable[0]!r}, which cannot be written into functions "
             "and queries.",
-            hint="Rename it: all but control characters, % and two $ around a word may be in it.",
+            hint="Rename it: all but control characters, halves of surrogate pairs, % and two $ "
+            "around a word may be in it.",
         )
     size = len(name.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:

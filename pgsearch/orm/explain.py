@@ -22,6 +22,7 @@ from sqlalchemy import (
     table,
 )
 from sqlalchemy.dialects.postgresql import JSONB, REGCONFIG
+from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.sql.functions import Function
 
 from pgsearch.definition import IndexDefinition
@@ -83,7 +84,9 @@ def _asked_terms(definition: IndexDefinition, request: Request) -> Subquery:
     if request.language is not None:
         asked.append(_configuration(definition, request))
     names = definition.names
-    terms = Function(names.terms, *asked, packagenames=(definition.schema,)).table_valued(
+    # As a plain string a name with capitals would not be quoted.
+    schema, name = (quoted_name(each, quote=True) for each in (definition.schema, names.terms))
+    terms = Function(name, *asked, packagenames=(schema,)).table_valued(
         column("term"),
         column("document_frequency", Integer),
         column("idf", Float),

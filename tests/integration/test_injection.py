@@ -56,6 +56,9 @@ def mined(installed: product.Connection) -> product.Connection:
 @PROPERTY
 @given(names, names, names, names, names)
 @example("o'table", 'k"ey', "{text}", "%s", "it's; --")
+@example("Table", "Key", "Text", "Tenant", "NaN")
+@example("\ud800", "key", "text", "tenant", "index")
+@example("table", "key", "text", "tenant", "\ud800")
 @example("$1", "$$", ":x", "\\", "article")
 def test_names(
     mined: product.Connection, table: str, key: str, text: str, tenant: str, index: str

@@ -475,7 +475,7 @@ class TestNames:
         assert "embedding column" in refused(lambda: index(embeddings=[longer])).message
 
     def test_lone_surrogates_get_a_clear_error(self) -> None:
-        assert "bytes" in refused(lambda: check("\ud800" * 30, "table")).message
+        assert "cannot be written" in refused(lambda: check("\ud800", "table")).message
 
 
 def test_every_error_can_be_caught_as_one_and_as_a_value_error() -> None:
