@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, Task
     from rich.table import Column
 
+    _Float = click.ParamType[float]
+else:
+    _Float = click.ParamType  # which older releases do not let be subscripted
+
 
 class _Positive(click.FloatRange):
     """A number above zero, and not infinite: nothing could be waited for, or nothing done."""
@@ -30,7 +34,7 @@ class _Positive(click.FloatRange):
         return number
 
 
-class Share(click.ParamType[float]):
+class Share(_Float):
     """A share, as in 10% or 0.1."""
 
     name = "share"
