@@ -150,6 +150,9 @@ def measure(settings: Settings, say: Say) -> Seen:
         Worker(url).drain()
         connection.execute(f"VACUUM ANALYZE {NAMES.chunk}".encode())
         seen.cost_s = fill_cost(connection, index)
+        # That has left an old version of each row. While a transaction writes in another database
+        # of the server, VACUUM alone sees that nobody needs them, and the fill has no room.
+        connection.execute(f"VACUUM {NAMES.chunk}".encode())
         with load(url) as end:
             with _worker(url, settings):
                 _replace(connection, index, seen, say)
