@@ -75,7 +75,14 @@ def tell(seen: Seen) -> bool:
     type=click.IntRange(min=10),
     default=Settings.queries,
     show_default=True,
-    help="Queries that are timed, and as many others whose recall is looked at.",
+    help="Queries that are timed.",
+)
+@click.option(
+    "--judged",
+    type=click.IntRange(min=10),
+    default=Settings.judged,
+    show_default=True,
+    help="Other queries, whose recall is looked at.",
 )
 @click.option("--no-langchain", is_flag=True, help="Leave langchain-postgres out.")
 @POSTGRES
@@ -84,6 +91,7 @@ def tell(seen: Seen) -> bool:
 def main(
     sizes: Sequence[int],
     queries: int,
+    judged: int,
     no_langchain: bool,
     postgres: str,
     details: Path | None,
@@ -96,7 +104,7 @@ def main(
     try:
         with server(int(postgres), shared_buffers=_SHARED_BUFFERS):
             for rows in sorted(sizes):
-                settings = Settings(rows, queries, with_langchain=not no_langchain)
+                settings = Settings(rows, queries, judged, with_langchain=not no_langchain)
                 seen.append(measure(settings, say))
                 met &= tell(seen[-1])
     except Error as error:

@@ -56,12 +56,14 @@ class Settings:
 
     Args:
         rows: Documents.
-        queries: Queries that are timed, and others of the same number whose recall is looked at.
+        queries: Queries that are timed.
+        judged: Other queries, whose recall is looked at.
         with_langchain: Whether langchain-postgres is asked too.
     """
 
     rows: int
-    queries: int = 100
+    queries: int = 300
+    judged: int = 100
     with_langchain: bool = True
 
 
@@ -102,7 +104,7 @@ def measure(settings: Settings, say: Say) -> Seen:
     maker = Maker(settings.rows)
     corpus = maker.corpus()
     timed = maker.queries(corpus, settings.queries)
-    judged = maker.queries(corpus, settings.queries)
+    judged = maker.queries(corpus, settings.judged)
     seen = Seen(settings)
     with ExitStack() as stack:
         url = stack.enter_context(fresh_database())

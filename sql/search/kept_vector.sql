@@ -1,7 +1,27 @@
+-- The nearest documents that are there. They are looked up in the order of distance, so that it is
+-- done for no more than are asked for. If there are too few, for many passages belong to one or rows
+-- are gone, there is nothing, and a further scan brings others.
 WITH
-{near},
+near AS (
+  SELECT {document_key}, document.generation, nearest.ordinal, nearest.distance
+  FROM (
+    SELECT * FROM (
+      SELECT DISTINCT ON ({key}) *
+      FROM unnest({near_arrays}, answer.scanned.ordinals, answer.scanned.distances)
+        AS passage ({key}, ordinal, distance)
+      ORDER BY {key}, distance, ordinal
+    ) AS passage
+    ORDER BY distance, {key}
+  ) AS nearest
+  JOIN {document} AS document ON ({document_key}) = ({nearest_key}) AND document.length >= 0
+  ORDER BY nearest.distance, {document_key}
+  LIMIT {k} OFFSET {skip}
+),
 best AS (
-  SELECT * FROM vector_leg ORDER BY vector_rank LIMIT {k} OFFSET {skip}
+  SELECT
+    near.*, 1 - near.distance AS similarity, count(*) OVER () AS found,
+    {skip} + row_number() OVER (ORDER BY near.distance, {near_key}) AS vector_rank
+  FROM near
 )
 SELECT
   {best_key}, best.similarity, NULL::double precision, NULL::integer,
@@ -10,4 +30,5 @@ SELECT
 FROM best
 LEFT JOIN {chunk} AS chunk
   ON ({chunk_key}) = ({best_key}) AND chunk.ordinal = best.ordinal {timely_passage}
+WHERE answer.is_last OR best.found = {k}
 ORDER BY best.vector_rank

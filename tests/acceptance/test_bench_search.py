@@ -18,8 +18,8 @@ def test_two_sizes_are_measured_and_drawn(server_url: str, tmp_path: Path) -> No
     done = subprocess.run(
         [
             sys.executable, "-m", "bench.search", "--rows", "2000", "--rows", "4000",
-            "--queries", "10", "--json", str(tmp_path / "seen.json"), "--svg", str(tmp_path),
-            *peers,
+            "--queries", "10", "--judged", "10", "--json", str(tmp_path / "seen.json"),
+            "--svg", str(tmp_path), *peers,
         ],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": server_url},
