@@ -174,7 +174,6 @@ def _kept_parts(definition: IndexDefinition, holes: dict[str, Composable]) -> di
     kept |= {"asked_terms": search.asked_terms("hybrid", kept)}
     for name in ("question", "keyword_leg", "fused"):
         kept[name] = search.part(name, kept)
-    kept["near"] = search.part("kept_near", kept)
     names = ("kept_keywords", "kept_keyword", "kept_vector", "kept_hybrid")
     statements = {name: search.part(name, kept) for name in names}
     return statements | keys | _scans(holes | keys)
