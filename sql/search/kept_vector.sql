@@ -2,7 +2,7 @@
 -- done for no more than are asked for. If there are too few, for many passages belong to one or rows
 -- are gone, there is nothing, and a further scan brings others.
 WITH
-near AS (
+near AS MATERIALIZED (
   SELECT {document_key}, document.generation, nearest.ordinal, nearest.distance
   FROM (
     SELECT * FROM (
@@ -19,9 +19,10 @@ near AS (
 ),
 best AS (
   SELECT
-    near.*, 1 - near.distance AS similarity, count(*) OVER () AS found,
+    near.*, 1 - near.distance AS similarity,
     {skip} + row_number() OVER (ORDER BY near.distance, {near_key}) AS vector_rank
   FROM near
+  WHERE answer.is_last OR (SELECT count(*) = {k} FROM near)
 )
 SELECT
   {best_key}, best.similarity, NULL::double precision, NULL::integer,
@@ -30,5 +31,4 @@ SELECT
 FROM best
 LEFT JOIN {chunk} AS chunk
   ON ({chunk_key}) = ({best_key}) AND chunk.ordinal = best.ordinal {timely_passage}
-WHERE answer.is_last OR best.found = {k}
 ORDER BY best.vector_rank
