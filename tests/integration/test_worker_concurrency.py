@@ -94,14 +94,18 @@ def eventually(holds: Callable[[], object], within: float = 10.0) -> None:
 def sessions(stories: Stories) -> list[tuple[str, bool]]:
     """Return the state of every other session, and whether it is in a transaction.
 
-    A moment later: the worker claims the next batch while the model begins with this one.
+    As soon as all are idle: the worker claims the next batch while the model begins with this one.
     """
-    time.sleep(0.2)
-    return stories.execute(
-        "SELECT state, xact_start IS NOT NULL OR backend_xmin IS NOT NULL FROM pg_stat_activity"
-        " WHERE datname = current_database() AND backend_type = 'client backend'"
-        " AND pid <> pg_backend_pid()"
-    )
+    end = time.monotonic() + 10
+    while True:
+        seen = stories.execute(
+            "SELECT state, xact_start IS NOT NULL OR backend_xmin IS NOT NULL"
+            " FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        if set(seen) == {("idle", False)} or time.monotonic() > end:
+            return seen
+        time.sleep(0.02)
 
 
 def test_no_transaction_is_open_while_the_model_computes(stories: Stories) -> None:
