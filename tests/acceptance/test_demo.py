@@ -61,7 +61,7 @@ def demo(url: str) -> subprocess.CompletedProcess[str]:
     """Run the demo on a database as its users do."""
     environment = {**os.environ, "DATABASE_URL": url}
     return subprocess.run(
-        [PROGRAM, "demo"], env=environment, capture_output=True, text=True, timeout=500
+        [PROGRAM, "demo"], env=environment, capture_output=True, text=True, timeout=1500
     )
 
 

@@ -1,4 +1,4 @@
-"""What a type checker knows of a search; read by `tests/integration/test_typing.py`, never run.
+"""What a type checker knows of a search; read by `tests/unit/test_typing.py`, never run.
 
 The comment behind a `reveal_type` is what it must say.
 """
