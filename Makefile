@@ -55,9 +55,9 @@ demo: install ## Show it all: migrate, load, embed, ask (pgsearch demo)
 test: install ## Run all tests on PostgreSQL 18
 	$(BIN)/pytest -n 2
 
-test-16: install ## Run what asks PostgreSQL on PostgreSQL 16, but not the benches' and the demo's tests
+test-16: install ## Run what asks PostgreSQL on PostgreSQL 16, but not the benches' tests
 	$(BIN)/pytest -n 2 --postgres=16 --ignore=tests/unit --ignore=tests/acceptance/test_wheel.py \
-	  --ignore=tests/acceptance/test_demo.py --ignore-glob='tests/acceptance/test_bench_*'
+	  --ignore-glob='tests/acceptance/test_bench_*'
 
 test-versions: .venv-oldest/.installed .venv-2.0/.installed ## Test with older SQLAlchemy, Alembic, psycopg and others
 	.venv-oldest/bin/pytest -n 2 tests/unit/test_declare.py $(call integration,autogenerate* install \
