@@ -67,10 +67,9 @@ class DocumentFill:
     def _fill_range(self, connection: Connection) -> int | None:
         definition = self._index.definition
         function = Identifier(definition.schema, definition.names.fill)
+        # The range too is read by its keys: nearly all that the planner knows of documents is that
+        # none is missing, and it would read all rows to find some that are.
         with transaction(connection, by_key=True):
-            # The range is read in order too: nearly all that the planner knows of documents is that
-            # none is missing, and it would read all rows to find some that are.
-            connection.execute(SQL(resources.sql("sync/in_order.sql")))
             connection.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(_LOCK_TIMEOUT_MS)))
             connection.execute(self._statements.hold_tables)
             position = connection.execute(

@@ -323,7 +323,7 @@ def fail(
     """
     parked = 0
     if failures:
-        with transaction(connection):
+        with transaction(connection, by_key=True):
             for claimed, error in failures.items():
                 rows = connection.execute(
                     statements.fail,
@@ -348,7 +348,7 @@ def release(
 ) -> None:
     """Give queue rows back, to be claimed again at once or after a while."""
     if ids:
-        with transaction(connection):
+        with transaction(connection, by_key=True):
             connection.execute(
                 statements.release, {"ids": list(ids), "lease": lease, "delay_s": delay_s}
             )
@@ -358,7 +358,7 @@ def renew(
     connection: Connection, statements: Statements, claimed: Claim, *, lease_s: float
 ) -> None:
     """Let the leases of a claim last for some more seconds from now on."""
-    with transaction(connection):
+    with transaction(connection, by_key=True):
         connection.execute(
             statements.renew,
             {"ids": claimed.queue_ids, "lease": claimed.lease, "lease_s": lease_s},
