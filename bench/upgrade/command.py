@@ -32,9 +32,7 @@ from pgsearch.errors import Error
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
-    default=Settings.share,
-    show_default=True,
-    help="Share of the time that the fill may write.",
+    help="Share of the time that the fill may write, in place of what workers do by themselves.",
 )
 @click.option(
     "--seconds",
@@ -49,7 +47,7 @@ def main(
     rows: int,
     kills: int,
     rate: float | None,
-    share: float,
+    share: float | None,
     seconds: float,
     postgres: str,
     details: Path | None,

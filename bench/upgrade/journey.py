@@ -52,14 +52,14 @@ class Settings:
         rows: Rows, of one chunk each.
         kills: How often a worker is killed.
         rate: Rows per second that the fill may take; None for no limit.
-        share: Of the time, how much the fill may write.
+        share: Of the time, how much the fill may write; None for what workers do by themselves.
         before_s: Seconds that the load is watched before the fill.
     """
 
     rows: int = 100_000
     kills: int = 20
     rate: float | None = None
-    share: float = 0.5
+    share: float | None = None
     before_s: float = 30.0
 
 
@@ -179,10 +179,10 @@ def _replace(connection: Connection, index: RegisteredIndex, seen: Seen, say: Sa
     phase("filling")
     replace.add(connection, index, embedding(SECOND))
     _until(lambda: _state(connection, SECOND) != "filling")
+    phase("indexing")
     after = _updates(connection)
     seen.updates = (after[0] - before[0], after[1] - before[1])
     seen.old_index_bytes = (size, _index_bytes(connection))
-    phase("indexing")
     _until(lambda: _state(connection, SECOND) == "ready")
     for name, what in ((SECOND, "activated"), (FIRST, "rolled back"), (SECOND, "activated again")):
         phase(what)
@@ -230,7 +230,8 @@ def _end_leases(connection: Connection) -> None:
 def _worker(url: str, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Let `pgsearch worker` run; end it as a service manager does."""
     command = [sys.executable, "-c", "from pgsearch.cli import main; main()", "--database", url]
-    command += ["worker", INDEX, "--share", str(settings.share)]
+    command += ["worker", INDEX]
+    command += [] if settings.share is None else ["--share", str(settings.share)]
     command += [] if settings.rate is None else ["--rate", str(settings.rate)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

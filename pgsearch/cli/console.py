@@ -73,10 +73,10 @@ RATE: Final = click.option(
 SHARE: Final = click.option(
     "--share",
     type=Share(),
-    default=0.5,
+    default=0.25,
     show_default=True,
     help="Share of the time that a fill may write while another embedding answers searches, as in "
-    "20% or 0.2.",
+    "50% or 0.5.",
 )
 
 DISTILL: Final = click.option(

@@ -66,7 +66,7 @@ class Worker:
         lease_s: float = 300.0,
         max_attempts: int = 5,
         backfill_rate: float | None = None,
-        backfill_share: float = 0.5,
+        backfill_share: float = 0.25,
         distill: bool | None = None,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
@@ -219,7 +219,7 @@ def sync_once(
     batch_rows: int = 1024,
     max_attempts: int = 5,
     backfill_rate: float | None = None,
-    backfill_share: float = 0.5,
+    backfill_share: float = 0.25,
     distill: bool | None = None,
 ) -> Report:
     """Bring search indexes up to date and return: for a scheduler, a task queue or a script.
