@@ -9,7 +9,7 @@ DECLARE
   until timestamptz;
 BEGIN
   FOR attempt IN 1 .. {attempts} LOOP
-    BEGIN
+    BEGIN{clear}
       patience := least({longest_ms}, 100 * 2 ^ (attempt - 1));
       until := clock_timestamp() + make_interval(secs => patience / 1000.0);
       PERFORM set_config('lock_timeout', patience::text, true);
@@ -22,6 +22,6 @@ BEGIN
   END LOOP;
   RAISE EXCEPTION 'pgsearch: a lock was not to be had in % attempts: %', {attempts}, {what_literal}
     USING ERRCODE = 'lock_not_available',
-          HINT = 'Look for long transactions in pg_stat_activity, and run the migration again: it goes on where it stopped.';
+          HINT = 'Look for long transactions and a VACUUM in pg_stat_activity, and run the migration again: it goes on where it stopped.';
 END
 $pgsearch_locked$

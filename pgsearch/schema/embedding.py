@@ -52,7 +52,11 @@ def add_embedding(
     }
     return [
         plain(statements(render("embedding/check.sql", holes))),
-        locked(f"The column of embedding {embedding.name}", render("embedding/column.sql", holes)),
+        locked(
+            f"The column of embedding {embedding.name}",
+            render("embedding/column.sql", holes),
+            holes["chunk"],
+        ),
         plain(statements(render("embedding/register.sql", holes))),
     ]
 
@@ -68,7 +72,11 @@ def drop_embedding(schema: str, index: str, embedding: str) -> list[Step]:
                 for name in ("hnsw_index", "new_hnsw_index", "old_hnsw_index")
             )
         ),
-        locked(f"The column of embedding {embedding}", render("embedding/drop_column.sql", holes)),
+        locked(
+            f"The column of embedding {embedding}",
+            render("embedding/drop_column.sql", holes),
+            holes["chunk"],
+        ),
     ]
 
 

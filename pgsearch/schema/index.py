@@ -73,7 +73,7 @@ def alter_search_index(definition: IndexDefinition, *, refill: bool = False) -> 
     }
     return [
         plain(_statements("check", holes)),
-        locked(f"The queue of {named}", _render("queue", holes)),
+        locked(f"The queue of {named}", _render("queue", holes), holes["queue"]),
         locked(f"The keyword index of {named}", _render("keyword_index", holes)),
         _chunk_columns(definition, holes),
         plain(
@@ -111,7 +111,7 @@ def suspend_search_index(
     views = ["source_view", "filter_view"] if filters else ["source_view"]
     return [
         plain(_statements("suspend", holes)),
-        locked(f"The triggers of search index {index}", _render("drop_triggers", holes)),
+        _dropped_triggers(index, holes),
         *(_dropped_relation("VIEW", index, holes[view]) for view in views),
         *(close_to_others(index, schema) if filters else []),
         plain([*_statements("drop_source", holes), *_statements("drop_expressions", holes)]),
@@ -125,7 +125,7 @@ def drop_search_index(index: str, table: str, schema: str) -> list[Step]:
     last = ["drop_source", "drop_expressions", "drop"]
     return [
         plain(_statements("suspend", holes)),
-        locked(f"The triggers of search index {index}", _render("drop_triggers", holes)),
+        _dropped_triggers(index, holes),
         *(_dropped_relation("VIEW", index, holes[v]) for v in ("source_view", "filter_view")),
         *(_dropped_relation("TABLE", index, table) for table in tables),
         plain(statement for file in last for statement in _statements(file, holes)),
@@ -135,12 +135,18 @@ def drop_search_index(index: str, table: str, schema: str) -> list[Step]:
 def _dropped_relation(kind: str, index: str, name: Composable) -> Step:
     holes = {"kind": SQL(kind), "ban": SQL(kind.lower()), "name": name}
     drop = SQL("-- squawk-ignore ban-drop-{ban}\nDROP {kind} IF EXISTS {name};").format(**holes)
-    return locked(f"A {kind.lower()} of search index {index}", drop.as_string(None))
+    table = name if kind == "TABLE" else None
+    return locked(f"A {kind.lower()} of search index {index}", drop.as_string(None), table)
+
+
+def _dropped_triggers(index: str, holes: dict[str, Composable]) -> Step:
+    named = f"The triggers of search index {index}"
+    return locked(named, _render("drop_triggers", holes), holes["table"])
 
 
 def _chunk_columns(definition: IndexDefinition, holes: dict[str, Composable]) -> Step:
     named = f"The passages of search index {definition.name}"
-    return locked(named, _render("chunk_columns", holes))
+    return locked(named, _render("chunk_columns", holes), holes["chunk"])
 
 
 def _source_files(definition: IndexDefinition) -> list[str]:
@@ -156,7 +162,7 @@ def _triggers(definition: IndexDefinition, holes: dict[str, Composable]) -> list
     noted = holes | {"parsed_objects": parsed_objects(definition.name, definition.schema, table)}
     named = f"search index {definition.name}"
     return [
-        locked(f"The triggers of {named}", _render("triggers", holes)),
+        locked(f"The triggers of {named}", _render("triggers", holes), holes["table"]),
         locked(f"Notes on {named}, by which an edit is noticed", _render("notes", noted)),
     ]
 

@@ -44,7 +44,7 @@ def follow_row_security(definition: IndexDefinition, holes: Mapping[str, Composa
             for part in ("policy", "drop_policy"):
                 filled[part] = SQL(render(f"index/{part}.sql", filled).strip("\n"))
         body = render("index/security.sql", filled)
-        steps.append(locked(f"Row-level security of table {table}", body))
+        steps.append(locked(f"Row-level security of table {table}", body, companion))
     return steps
 
 
@@ -69,5 +69,6 @@ def close_to_others(index: str, schema: str) -> list[Step]:
             "companion": companion,
             "companion_name": Literal(companion.as_string(None)),
         }
-        steps.append(locked(f"The policy of table {table}", render("index/drop_policy.sql", holes)))
+        body = render("index/drop_policy.sql", holes)
+        steps.append(locked(f"The policy of table {table}", body, companion))
     return steps

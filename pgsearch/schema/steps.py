@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from psycopg.sql import SQL, Literal
+from psycopg.sql import SQL, Composable, Literal
 
 from pgsearch import resources
 from pgsearch.errors import DeclarationError
@@ -27,11 +27,19 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """Statements that belong together, and how they are run."""
+    """Statements that belong together, and how they are run.
+
+    Args:
+        kind: How they are run.
+        statements: What is run.
+        what: What that does, if it is locked.
+        table: What is locked, quoted, if autovacuum may be at it.
+    """
 
     kind: Kind
     statements: tuple[str, ...]
     what: str = ""
+    table: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,14 +71,15 @@ def plain(statements: Iterable[str]) -> Step:
     return Step(Kind.PLAIN, tuple(statements))
 
 
-def locked(what: str, body: str) -> Step:
+def locked(what: str, body: str, table: Composable | None = None) -> Step:
     """Return a step that locks one table, as statements of PL/pgSQL.
 
     Args:
         what: What it does, for the comment and the error.
         body: The statements, each with its semicolon.
+        table: The table, unless it is so small that autovacuum takes no time for it.
     """
-    return Step(Kind.LOCKED, (body.strip(),), what)
+    return Step(Kind.LOCKED, (body.strip(),), what, "" if table is None else table.as_string(None))
 
 
 def concurrent(*statements: str) -> Step:
@@ -93,7 +102,12 @@ def written(step: Step, patience: LockPatience) -> list[str]:
     if step.kind is not Kind.LOCKED:
         return list(step.statements)
     (body,) = step.statements
+    clear = SQL("")
+    if step.table:
+        cleared = {"table": SQL(step.table), "table_name": Literal(step.table)}
+        clear = SQL("\n" + SQL(resources.sql("clear.sql")).format(**cleared).as_string(None))
     holes = {
+        "clear": clear,
         "what": SQL(step.what),
         "what_literal": Literal(step.what),
         "attempts": Literal(patience.attempts),
