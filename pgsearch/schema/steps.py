@@ -105,7 +105,9 @@ def written(step: Step, patience: LockPatience) -> list[str]:
     clear = SQL("")
     if step.table:
         cleared = {"table": SQL(step.table), "table_name": Literal(step.table)}
-        clear = SQL("\n" + SQL(resources.sql("clear.sql")).format(**cleared).as_string(None))
+        clear = SQL(
+            "\n" + SQL(resources.sql("autovacuum.sql").rstrip()).format(**cleared).as_string(None)
+        )
     holes = {
         "clear": clear,
         "what": SQL(step.what),
